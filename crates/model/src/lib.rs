@@ -1,0 +1,41 @@
+//! The nouns of Quarterdeck.
+//!
+//! Every other crate speaks these types, and only these, across its boundary: what a service, a release, an instance and
+//! a route are; what may be done to the world ([`Action`]) and what the world was seen to be ([`ProxyReport`],
+//! [`InstanceSeen`]). Nothing here decides, reads a clock or does I/O.
+//!
+//! Start reading at [`service`] and [`instance`]; [`wire`] is how the processes of one installation talk.
+
+pub mod action;
+pub mod actor;
+pub mod digest;
+pub mod evidence;
+pub mod id;
+pub mod instance;
+pub mod latency;
+pub mod name;
+pub mod proxy_report;
+pub mod quantity;
+pub mod rollout;
+pub mod route;
+pub mod service;
+pub mod time;
+pub mod wire;
+
+pub use action::Action;
+pub use actor::{Actor, ActorKind};
+pub use digest::Digest;
+pub use evidence::{ArmFigures, Evidence, Figure, Finding, Metric, Verdict};
+pub use id::{ChangeId, InstanceId, ReleaseId, Seq};
+pub use instance::{Exit, InstanceSeen, InstanceSpec, Phase};
+pub use latency::Latencies;
+pub use name::{EnvironmentName, NameError, ServiceKey, ServiceName};
+pub use proxy_report::{InstanceTraffic, ProxyReport, ReleaseTraffic, Tally};
+pub use quantity::{Bytes, Ratio};
+pub use rollout::{Judgement, OnDeadline, RolloutSpec, Strategy};
+pub use route::{Arm, ArmRole, Endpoint, Guard, RouteMatch, RouteTable, ServiceRoutes, Sticky};
+pub use service::{Check, Limits, Probe, RunSpec, ServiceSpec, TrafficSpec};
+pub use time::{Span, Time};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! What the data plane saw. All counts run from the start of the proxy process, so that a lost or repeated report does
+//! no harm: whoever wants a window subtracts two reports with the same `started`.
+
+use crate::{ChangeId, Evidence, InstanceId, Latencies, ReleaseId, ServiceKey, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// The data plane as it is now.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ProxyReport {
+    /// When this proxy process started; tells its reports from those of the one before.
+    pub started: Time,
+    /// When the report was made.
+    pub at: Time,
+    /// The generation of the table it obeys.
+    pub generation: u64,
+    /// Where it listens.
+    pub listening: Vec<SocketAddr>,
+    /// Counts of every release in its table, and of those that left it with requests still in flight.
+    pub releases: Vec<ReleaseTraffic>,
+    /// Requests in flight, for every instance that is in the table or still has some.
+    pub instances: Vec<InstanceTraffic>,
+    /// The evidence of every guard in the table.
+    pub evidence: Vec<(ChangeId, Evidence)>,
+    /// Guards that have tripped: their canaries get no requests, whatever the table says.
+    pub tripped: Vec<ChangeId>,
+    /// Requests that matched no route.
+    pub unrouted: u64,
+    /// Requests refused before routing: malformed, too large, too slow.
+    pub refused: u64,
+    /// Open client connections.
+    pub connections: u64,
+}
+
+/// What one release did with its requests.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ReleaseTraffic {
+    /// Of which service.
+    pub service: ServiceKey,
+    /// Which release.
+    pub release: ReleaseId,
+    /// How they ended.
+    pub tally: Tally,
+    /// How long they took, first byte in to last byte out, those that did not fail.
+    pub latencies: Latencies,
+}
+
+/// Requests by how they ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Tally {
+    /// Answered with a status below 500.
+    pub answered: u64,
+    /// Answered with a status from 500 by the instance.
+    pub status_5xx: u64,
+    /// No connection to the instance could be had.
+    pub refused: u64,
+    /// The connection broke before the response was whole.
+    pub reset: u64,
+    /// No response in time.
+    pub timeout: u64,
+    /// No instance was ready.
+    pub no_instance: u64,
+    /// The client went away first: neither success nor failure.
+    pub cancelled: u64,
+    /// Tried again on another connection or instance: first tries that are not counted above.
+    pub retried: u64,
+    /// Connections we cut because their drain deadline had passed.
+    pub cut: u64,
+}
+
+impl Tally {
+    /// Requests that count as failed.
+    pub const fn failed(&self) -> u64 {
+        self.status_5xx + self.refused + self.reset + self.timeout + self.no_instance
+    }
+
+    /// Requests that count at all.
+    pub const fn total(&self) -> u64 {
+        self.answered + self.failed()
+    }
+}
+
+/// What one instance is busy with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct InstanceTraffic {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Requests and upgraded connections in flight.
+    pub in_flight: u64,
+}

@@ -1,0 +1,107 @@
+//! How traffic moves from the running release to a new one, and what evidence it takes.
+
+use crate::{Ratio, Span};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The way a new release takes over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// A small, growing share of real requests, judged against the running release.
+    #[default]
+    Canary,
+    /// All of it at once when the new instances are ready; the old ones stay warm for a while.
+    BlueGreen,
+    /// Instance by instance.
+    Rolling,
+    /// Stop the old, then start the new. Requests in between wait or are refused.
+    Recreate,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Strategy::Canary => "canary",
+            Strategy::BlueGreen => "blue-green",
+            Strategy::Rolling => "rolling",
+            Strategy::Recreate => "recreate",
+        })
+    }
+}
+
+/// What happens to a rollout that is still undecided at its deadline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDeadline {
+    /// Undo it: what could not be shown to be good is not kept.
+    #[default]
+    Rollback,
+    /// Keep the weight as it is and wait for a person.
+    Hold,
+    /// Promote it: no evidence of harm is good enough for this service.
+    Promote,
+}
+
+/// How a new release takes over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RolloutSpec {
+    /// The way it takes over.
+    pub strategy: Strategy,
+    /// The canary's shares, growing. The last one is held until the verdict.
+    pub steps: Vec<Ratio>,
+    /// How long each step is held at least.
+    pub step_time: Span,
+    /// How long after the first request to the new release the rollout must be decided.
+    pub deadline: Span,
+    /// What to do when it is not.
+    pub on_deadline: OnDeadline,
+    /// How long the old release stays warm after promotion, for an instant return.
+    pub hold_back: Span,
+    /// What evidence it takes.
+    pub judgement: Judgement,
+}
+
+impl Default for RolloutSpec {
+    fn default() -> Self {
+        let percent = |n| Ratio::from_percent(n).unwrap_or_default();
+        RolloutSpec {
+            strategy: Strategy::Canary,
+            steps: vec![percent(1), percent(5), percent(10), percent(25), percent(50)],
+            step_time: Span::seconds(10),
+            deadline: Span::minutes(60),
+            on_deadline: OnDeadline::Rollback,
+            hold_back: Span::minutes(10),
+            judgement: Judgement::default(),
+        }
+    }
+}
+
+/// The errors that may be made and the harm that is tolerable when a release is judged.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Judgement {
+    /// The probability of undoing a good release, at any time during its rollout.
+    pub false_alarm: Ratio,
+    /// The probability of promoting one whose failure rate is worse by more than `tolerance`.
+    pub miss: Ratio,
+    /// How much higher the failure rate may be and still be called not worse (an absolute difference).
+    pub tolerance: Ratio,
+    /// How much larger the share of requests slower than the running release's median may be and still be called not
+    /// worse (an absolute difference). Zero: latency is not judged.
+    pub latency_tolerance: Ratio,
+    /// Requests to an instance that became ready less than this long ago are not judged.
+    pub warm_up: Span,
+}
+
+impl Default for Judgement {
+    fn default() -> Self {
+        Judgement {
+            false_alarm: Ratio::from_ppm(1_000).unwrap_or_default(),
+            miss: Ratio::from_percent(5).unwrap_or_default(),
+            tolerance: Ratio::from_percent(1).unwrap_or_default(),
+            latency_tolerance: Ratio::from_percent(10).unwrap_or_default(),
+            warm_up: Span::ZERO,
+        }
+    }
+}

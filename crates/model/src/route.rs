@@ -1,0 +1,97 @@
+//! The route table: everything the data plane knows. Immutable, replaced as a whole, ordered by generation.
+
+use crate::{ChangeId, InstanceId, Judgement, Ratio, ReleaseId, ServiceKey, TrafficSpec};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{fmt, net::SocketAddr};
+
+/// Which requests a service gets. The most specific match wins: an exact host before any host, then the longest path.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RouteMatch {
+    /// The host without its port, lower case. `None`: any host.
+    pub host: Option<String>,
+    /// A path prefix that begins with `/` and matches whole segments: `/api` matches `/api` and `/api/x`, not `/apis`.
+    pub path: String,
+}
+
+impl fmt::Display for RouteMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.host.as_deref().unwrap_or("*"), self.path)
+    }
+}
+
+/// What tells one user from another, so that a user stays on one release.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sticky {
+    /// The value of a cookie. Given by the proxy when the client has none.
+    Cookie(String),
+    /// The value of a request header. Requests without it are assigned one by one.
+    Header(String),
+}
+
+/// All routes. `generation` orders tables: a data plane refuses one that is older than what it has.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct RouteTable {
+    /// The ledger position this table was planned at.
+    pub generation: u64,
+    /// Every service that has routes.
+    pub services: Vec<ServiceRoutes>,
+}
+
+/// The routes of one service and the releases that answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceRoutes {
+    /// Which service.
+    pub service: ServiceKey,
+    /// Which requests it gets.
+    pub routes: Vec<RouteMatch>,
+    /// How they are carried.
+    pub traffic: TrafficSpec,
+    /// The releases that share the requests. Their weights sum to one, unless there is no arm at all.
+    pub arms: Vec<Arm>,
+    /// The test that watches the canary arm, while there is one.
+    pub guard: Option<Guard>,
+}
+
+/// What part an arm plays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArmRole {
+    /// The release that is trusted.
+    Running,
+    /// The release that is being judged.
+    Canary,
+}
+
+/// One release's share of a service's requests.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Arm {
+    /// Which release.
+    pub release: ReleaseId,
+    /// What part it plays.
+    pub role: ArmRole,
+    /// The probability that a unit is assigned to it.
+    pub weight: Ratio,
+    /// Its ready instances.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// An instance that may get requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Endpoint {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// A test the data plane evaluates itself, so that it can stop exposing users without asking anyone. It trips at most
+/// once: the canary's weight becomes zero, and stays so until a table without this guard arrives.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Guard {
+    /// For which change. A table with the same change keeps the evidence gathered so far.
+    pub change: ChangeId,
+    /// What evidence it takes.
+    pub judgement: Judgement,
+}

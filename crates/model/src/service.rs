@@ -1,0 +1,135 @@
+//! A service as its owner describes it: what to run, how many, who reaches it, and how a new release takes over.
+
+use crate::{Bytes, Digest, RolloutSpec, RouteMatch, Span, Sticky};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything intended for one service in one environment.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceSpec {
+    /// What runs. A new value is a new configuration, hence a new release.
+    pub run: RunSpec,
+    /// How many instances, at least 1.
+    pub replicas: u32,
+    /// Which requests reach it. Empty: none do, it is a worker.
+    #[serde(default)]
+    pub routes: Vec<RouteMatch>,
+    /// How requests are carried.
+    #[serde(default)]
+    pub traffic: TrafficSpec,
+    /// How a new release takes over.
+    #[serde(default)]
+    pub rollout: RolloutSpec,
+}
+
+/// How an instance is run. Together with an artifact's digest it makes a release.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RunSpec {
+    /// Program and arguments. Empty: the artifact is one executable and is run without arguments. A relative program
+    /// is sought in the release first, then in `PATH`. `$PORT` and `${PORT}` are replaced in every argument.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Plain environment variables. Recorded in the ledger: not for secrets.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The digest of the encrypted secrets of this service, if it has any. The values never come near the ledger.
+    #[serde(default)]
+    pub secrets: Option<Digest>,
+    /// When an instance may get requests.
+    #[serde(default)]
+    pub ready: Probe,
+    /// When an instance must be restarted. `None`: only its exit counts.
+    #[serde(default)]
+    pub live: Option<Probe>,
+    /// How long a new instance may take to become ready.
+    pub start_deadline: Span,
+    /// How long an instance may take to exit after SIGTERM, before its whole process group is killed.
+    pub stop_deadline: Span,
+    /// Bounds on what it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The operating-system user to run as. `None`: `nobody` when Quarterdeck runs as root, else Quarterdeck's own.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+/// A repeated check of one instance.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Probe {
+    /// What is checked.
+    pub check: Check,
+    /// How often, once it has succeeded for the first time. Before that it is checked more eagerly.
+    pub interval: Span,
+    /// How long one attempt may take.
+    pub timeout: Span,
+    /// How many failures in a row count, at least 1.
+    pub failures: u32,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Probe { check: Check::Tcp, interval: Span::seconds(2), timeout: Span::seconds(1), failures: 3 }
+    }
+}
+
+/// What a probe does.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Connect to the port.
+    Tcp,
+    /// GET this path and see a status from 200 to 399.
+    Http(String),
+    /// Run this command in the release's directory with the instance's environment and see exit status 0.
+    Command(Vec<String>),
+}
+
+/// Bounds for each instance. Enforced by cgroup where it may be written, by rlimit otherwise.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Limits {
+    /// Memory. `None`: no bound of ours.
+    #[serde(default)]
+    pub memory: Option<Bytes>,
+    /// Thousandths of a processor. `None`: no bound of ours.
+    #[serde(default)]
+    pub cpu_milli: Option<u32>,
+    /// Open files.
+    pub open_files: u32,
+    /// How much captured output is kept, the newest of it.
+    pub output: Bytes,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { memory: None, cpu_milli: None, open_files: 65_536, output: Bytes::mib(64) }
+    }
+}
+
+/// How requests to a service are carried.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TrafficSpec {
+    /// Keep a user on the release that served them first. `None`: every request is assigned anew.
+    #[serde(default)]
+    pub sticky: Option<Sticky>,
+    /// How long an upstream may take until its response head.
+    pub response_timeout: Span,
+    /// How long a streaming body, WebSocket or event stream may be silent.
+    pub idle_timeout: Span,
+    /// How long connections may go on after their instance was told to drain.
+    pub drain_deadline: Span,
+    /// The largest request body accepted.
+    pub max_body: Bytes,
+}
+
+impl Default for TrafficSpec {
+    fn default() -> Self {
+        TrafficSpec {
+            sticky: None,
+            response_timeout: Span::seconds(60),
+            idle_timeout: Span::minutes(5),
+            drain_deadline: Span::seconds(30),
+            max_body: Bytes::mib(1024),
+        }
+    }
+}
