@@ -1,1 +1,27 @@
-//! placeholder
+//! Evidence from requests: figures in, verdict out.
+//!
+//! [`Test`] compares a canary with the running release beside it, one unit after the other. `Watch` compares a release
+//! with what was usual before, when nothing runs beside it. [`theory`] says what is possible at all.
+//!
+//! What this is not: it reads no clock, draws no random numbers, and acts on nothing. What must always hold:
+//!
+//! - **Valid at every look.** The probability that a canary which is like the running release is ever called worse is at
+//!   most `false_alarm`, whatever the rates are, however they drift, and however often one looks.
+//! - **Bets know the past only.** Models are built from earlier units; a unit is learned from after it was bet on.
+//! - **Nothing overflows.** Evidence is kept as logarithms within bounds; no input gives a verdict out of a NaN.
+//!
+//! Start reading at [`test`], then [`label`] (evidence that it is worse) and [`not_worse`] (evidence that it is not).
+//! `docs/concepts/judge.md` explains the method without mathematics.
+
+mod failures;
+mod histogram;
+mod label;
+mod latency;
+mod not_worse;
+mod outage;
+mod rate;
+mod test;
+pub mod theory;
+mod wealth;
+
+pub use test::{Test, Unit};

@@ -1,0 +1,2 @@
+//! placeholder until simulations are in place
+mod simulate;
