@@ -8,8 +8,8 @@ use model::{Actor, Seq, Time};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt};
 
-/// The longest stored entry: 64 KiB.
-pub const MAX_ENTRY_BYTES: usize = 64 << 10;
+/// The longest stored entry, in bytes: 64 KiB less one, because entry bundles write lengths in two bytes.
+pub const MAX_ENTRY_BYTES: usize = 0xffff;
 
 /// A fact in the ledger: what happened, with its position and circumstances.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -159,17 +159,21 @@ impl Numbering {
     /// # Errors
     /// When it is not the one that must come next; nothing is counted then.
     pub fn accept<F>(&mut self, entry: &Entry<F>) -> Result<(), Gap> {
-        if entry.seq != self.next {
-            return Err(Gap::Seq { expected: self.next, found: entry.seq });
+        self.accept_place(entry.seq, &entry.stream, entry.stream_seq)
+    }
+
+    pub(crate) fn accept_place(&mut self, seq: Seq, stream: &str, stream_seq: u64) -> Result<(), Gap> {
+        if seq != self.next {
+            return Err(Gap::Seq { expected: self.next, found: seq });
         }
-        let expected = self.stream_len(&entry.stream);
-        if entry.stream_seq != expected {
-            return Err(Gap::StreamSeq { stream: entry.stream.clone(), expected, found: entry.stream_seq });
+        let expected = self.stream_len(stream);
+        if stream_seq != expected {
+            return Err(Gap::StreamSeq { stream: stream.to_owned(), expected, found: stream_seq });
         }
         self.next.0 += 1;
-        match self.streams.get_mut(&entry.stream) {
+        match self.streams.get_mut(stream) {
             Some(count) => *count += 1,
-            None => drop(self.streams.insert(entry.stream.clone(), 1)),
+            None => drop(self.streams.insert(stream.to_owned(), 1)),
         }
         Ok(())
     }
@@ -215,3 +219,6 @@ impl AnyFact {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! The ledger: what happened, in order, in a form that an outsider can verify.
 //!
 //! This crate is the ledger without its disk: the form of an entry ([`entry`]) and of its stored bytes ([`cbor`]), the
-//! Merkle tree over them ([`tree`]) and the [`Store`] trait with an implementation in memory. It reads no clock and
-//! does no I/O; the crate `store` keeps a ledger on disk. It does not know any fact: what happened is the type
-//! parameter `F`, which `control` fills in.
+//! Merkle tree over them ([`tree`], with proofs), its signed states ([`checkpoint`]), the files that outsiders read
+//! ([`tile`]), the check of a whole ledger ([`verify`]), and the [`Store`] trait with an implementation in memory. It
+//! reads no clock and does no I/O; the crate `store` keeps a ledger on disk. It does not know any fact: what happened
+//! is the type parameter `F`, which `control` fills in.
 //!
 //! What always holds: an entry's hash is over the bytes that are stored, never over a re-serialisation; the same entry
 //! has the same bytes on every machine; bytes that were once accepted are decoded by every later version.
@@ -11,10 +12,14 @@
 //! Start reading at [`entry`].
 
 pub mod cbor;
+pub mod checkpoint;
 pub mod entry;
 pub mod memory;
+pub mod note;
 pub mod store;
+pub mod tile;
 pub mod tree;
+pub mod verify;
 
 pub use entry::{AnyFact, Draft, Entry, MAX_ENTRY_BYTES, Numbering, decode, encode};
 pub use memory::{Fault, Memory};

@@ -91,3 +91,6 @@ impl Store for Memory {
         Ok(self.entries.iter().skip(from).take(limit).cloned().collect())
     }
 }
+
+#[cfg(test)]
+mod tests;
