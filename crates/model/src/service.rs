@@ -77,6 +77,8 @@ impl Default for Probe {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
+    /// See it running, and nothing more: for a service without a port.
+    Started,
     /// Connect to the port.
     Tcp,
     /// GET this path and see a status from 200 to 399.

@@ -1,0 +1,480 @@
+//! Changes: what someone wants altered, from the proposal to the end.
+//!
+//! A change is a state machine. [`phase`] holds its transition table, from which the diagram in the documentation is
+//! generated; [`propose`] says what a command would do; this file takes it through its life.
+
+pub mod phase;
+pub mod propose;
+
+use crate::{Code, Draft, Entry, Refusal, Request, State, fact, instance, release, rollout, service, state::Next};
+use model::{Actor, ChangeId, Digest, ReleaseId, ServiceKey, ServiceSpec, Strategy, Time};
+pub use phase::{Outcome, Phase};
+pub use propose::{Plan, PlannedChange};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What a change alters.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Kind {
+    /// A new release of a service.
+    Deploy {
+        /// What was built.
+        artifact: Digest,
+        /// What people call it.
+        label: Option<String>,
+        /// How it takes over, if not as the service says.
+        strategy: Option<Strategy>,
+        /// Whether it takes the place of a change that is under way.
+        supersede: bool,
+    },
+    /// What is intended for a service. With another way of running it comes a new release.
+    Config {
+        /// What is intended from now on.
+        spec: Arc<ServiceSpec>,
+    },
+    /// Back to a release that was proven.
+    Rollback {
+        /// Which one.
+        to: ReleaseId,
+    },
+    /// Another number of instances.
+    Scale {
+        /// How many.
+        replicas: u32,
+    },
+    /// The end of a service.
+    Remove,
+}
+
+impl Kind {
+    /// One word for people and programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Kind::Deploy { .. } => "deploy",
+            Kind::Config { .. } => "config",
+            Kind::Rollback { .. } => "rollback",
+            Kind::Scale { .. } => "scale",
+            Kind::Remove => "remove",
+        }
+    }
+
+    /// The artifact it names.
+    pub(crate) const fn artifact(&self) -> Option<Digest> {
+        match self {
+            Kind::Deploy { artifact, .. } => Some(*artifact),
+            Kind::Config { .. } | Kind::Rollback { .. } | Kind::Scale { .. } | Kind::Remove => None,
+        }
+    }
+}
+
+/// How much ceremony a change needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Known, reversible, done often.
+    Standard,
+    /// Everything else.
+    Normal,
+    /// To end harm: not held up by approvals.
+    Emergency,
+}
+
+/// A change.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Change {
+    /// Its id.
+    pub id: ChangeId,
+    /// Which service it alters.
+    pub service: ServiceKey,
+    /// What it alters.
+    pub kind: Kind,
+    /// How much ceremony it needs.
+    pub class: Class,
+    /// How far it is.
+    pub phase: Phase,
+    /// What it was planned to do.
+    pub plan: PlannedChange,
+    /// Who wanted it.
+    pub actor: Actor,
+    /// Why.
+    pub reason: String,
+    /// When it was proposed.
+    pub proposed_at: Time,
+    /// How many others must approve.
+    pub approvals_needed: u32,
+    /// Who approved.
+    pub approvals: Vec<Actor>,
+    /// What was intended before, to return to when it is undone.
+    pub before: Option<Arc<ServiceSpec>>,
+    /// How its traffic moves, when it has any to move.
+    pub rollout: Option<rollout::Rollout>,
+    /// How it ended and why.
+    pub ended: Option<Ended>,
+    /// The entry that last moved it: the cause of what follows.
+    pub last: model::Seq,
+}
+
+/// How a change ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Ended {
+    /// When.
+    pub at: Time,
+    /// Why, one sentence.
+    pub because: String,
+}
+
+/// What can happen to a change.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Fact {
+    /// Someone wants it.
+    Proposed {
+        /// Its id.
+        change: ChangeId,
+        /// Which service it alters.
+        service: ServiceKey,
+        /// What it alters.
+        kind: Kind,
+        /// How much ceremony it needs.
+        class: Class,
+        /// What it would do.
+        plan: Box<PlannedChange>,
+        /// How many others must approve.
+        approvals_needed: u32,
+    },
+    /// Someone else agrees to the plan with this digest.
+    Approved {
+        /// Which change.
+        change: ChangeId,
+        /// The plan's digest.
+        digest: Digest,
+    },
+    /// It is being carried out.
+    Started {
+        /// Which change.
+        change: ChangeId,
+    },
+    /// It stays where it is until resumed.
+    Paused {
+        /// Which change.
+        change: ChangeId,
+    },
+    /// It goes on.
+    Resumed {
+        /// Which change.
+        change: ChangeId,
+    },
+    /// It is over.
+    Finished {
+        /// Which change.
+        change: ChangeId,
+        /// How.
+        outcome: Outcome,
+        /// Why.
+        because: String,
+    },
+}
+
+impl Fact {
+    /// Which change it is about.
+    pub const fn change(&self) -> ChangeId {
+        match self {
+            Fact::Proposed { change, .. }
+            | Fact::Approved { change, .. }
+            | Fact::Started { change }
+            | Fact::Paused { change }
+            | Fact::Resumed { change }
+            | Fact::Finished { change, .. } => *change,
+        }
+    }
+
+    /// Whether a person did it, rather than that it followed from something.
+    pub(crate) const fn is_a_persons(&self) -> bool {
+        match self {
+            Fact::Proposed { .. } | Fact::Approved { .. } | Fact::Paused { .. } | Fact::Resumed { .. } => true,
+            Fact::Started { .. } | Fact::Finished { .. } => false,
+        }
+    }
+
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Fact::Proposed { change, service, kind, plan, approvals_needed, .. } => {
+                let waits = match approvals_needed {
+                    0 => String::new(),
+                    1 => ", waiting for 1 approval".to_owned(),
+                    n => format!(", waiting for {n} approvals"),
+                };
+                format!("proposed {change}: {} {service} (plan {}){waits}", kind.word(), plan.digest.short())
+            }
+            Fact::Approved { change, digest } => format!("approved {change} (plan {})", digest.short()),
+            Fact::Started { change } => format!("{change} started"),
+            Fact::Paused { change } => format!("paused {change}"),
+            Fact::Resumed { change } => format!("resumed {change}"),
+            Fact::Finished { change, outcome, because } => format!("{change} {outcome}: {because}"),
+        }
+    }
+}
+
+/// A draft of a change fact, caused by the entry that last moved the change.
+pub(crate) fn draft(state: &State, fact: Fact) -> Draft {
+    let change = fact.change();
+    let draft = fact::draft(fact::change_stream(change), fact::Fact::Change(fact));
+    match state.changes.get(&change) {
+        Some(change) => draft.caused_by(change.last),
+        None => draft,
+    }
+}
+
+/// Decides on approvals, pauses and resumptions.
+pub(crate) fn decide_approve(
+    state: &State,
+    request: &Request,
+    id: ChangeId,
+    digest: Digest,
+) -> Result<Vec<Draft>, Refusal> {
+    let change = known(state, id)?;
+    change.phase.check(id, phase::Event::Start)?;
+    if change.actor == request.actor {
+        return Err(Refusal::new(
+            Code::OwnApproval,
+            format!("{} proposed {id} and cannot approve it", request.actor),
+            "ask someone else",
+        ));
+    }
+    if change.approvals.contains(&request.actor) {
+        return Err(Refusal::new(
+            Code::OwnApproval,
+            format!("{} has already approved {id}", request.actor),
+            "ask someone else",
+        ));
+    }
+    let now = propose::planned(state, &change.service, &change.kind)?;
+    if digest != change.plan.digest || now.digest != change.plan.digest {
+        return Err(Refusal::new(
+            Code::PlanChanged,
+            format!(
+                "what {id} would do is not what was {}",
+                if digest == change.plan.digest { "proposed" } else { "read" }
+            ),
+            format!("look at it with `qd change {id}`; if the service has moved on, cancel it and propose it again"),
+        ));
+    }
+    let mut drafts = vec![draft(state, Fact::Approved { change: id, digest })];
+    if change.approvals.len() as u32 + 1 >= change.approvals_needed {
+        drafts.extend(start(state, &mut state.next.clone(), id, &change.service, &change.kind)?);
+    }
+    Ok(drafts)
+}
+
+pub(crate) fn decide_pause(state: &State, id: ChangeId) -> Result<Vec<Draft>, Refusal> {
+    known(state, id)?.phase.check(id, phase::Event::Pause)?;
+    Ok(vec![draft(state, Fact::Paused { change: id })])
+}
+
+pub(crate) fn decide_resume(state: &State, id: ChangeId) -> Result<Vec<Draft>, Refusal> {
+    known(state, id)?.phase.check(id, phase::Event::Resume)?;
+    Ok(vec![draft(state, Fact::Resumed { change: id })])
+}
+
+/// Decides on a cancellation: a waiting change is withdrawn, one under way is undone.
+pub(crate) fn decide_cancel(state: &State, request: &Request, id: ChangeId) -> Result<Vec<Draft>, Refusal> {
+    let change = known(state, id)?;
+    let because = format!("{}: {}", request.actor, request.reason);
+    if change.phase == Phase::WaitingApproval {
+        return Ok(vec![draft(state, Fact::Finished { change: id, outcome: Outcome::Cancelled, because })]);
+    }
+    change.phase.check(id, phase::Event::Undo)?;
+    if change.rollout.is_some() {
+        Ok(vec![rollout::draft_undo(change, because, Outcome::Cancelled)])
+    } else {
+        Ok(vec![draft(state, Fact::Finished { change: id, outcome: Outcome::Cancelled, because })])
+    }
+}
+
+/// The change with an id.
+pub(crate) fn known(state: &State, id: ChangeId) -> Result<&Change, Refusal> {
+    state.changes.get(&id).ok_or_else(|| {
+        Refusal::new(
+            Code::UnknownChange,
+            format!("there is no {id} among the open and recent changes"),
+            "see `qd changes`",
+        )
+    })
+}
+
+/// Everything that happens at once when a change starts.
+pub(crate) fn start(
+    state: &State,
+    next: &mut Next,
+    id: ChangeId,
+    key: &ServiceKey,
+    kind: &Kind,
+) -> Result<Vec<Draft>, Refusal> {
+    let service = state.services.get(key);
+    let mut drafts = Vec::new();
+    let mut from = service.and_then(|s| s.running);
+    let mut spec = service.map(|s| s.spec.clone());
+    if let Some(active) = state.active_change(key) {
+        // What is held back has been promoted: it stands. What is not, gives way to what was there before it.
+        let outcome = if active.phase == Phase::HoldingBack { Outcome::Succeeded } else { Outcome::Superseded };
+        if outcome == Outcome::Superseded {
+            from = active.rollout.as_ref().map_or(from, |r| r.from);
+            spec = active.before.clone().or(spec);
+        }
+        drafts
+            .push(draft(state, Fact::Finished { change: active.id, outcome, because: format!("{id} took its place") }));
+    }
+    drafts.push(draft(state, Fact::Started { change: id }));
+    let create = |release, artifact, spec: &ServiceSpec, label: &Option<String>| {
+        let run = Arc::new(spec.run.clone());
+        let fact = release::Fact::Created { release, service: key.clone(), artifact, run, label: label.clone() };
+        fact::draft(fact::change_stream(id), fact::Fact::Release(fact))
+    };
+    let declare = |spec| service::draft(id, service::Fact::Declared { service: key.clone(), spec });
+    let spec = spec.ok_or_else(|| propose::unknown_service(state, key));
+    match kind {
+        Kind::Deploy { artifact, label, strategy, .. } => {
+            let (spec, new) = (spec?, next.take_release());
+            drafts.push(create(new, *artifact, &spec, label));
+            drafts.push(rollout::draft_begin(id, from, new, rollout::Terms::of(&spec, *strategy, from)));
+        }
+        Kind::Config { spec } => {
+            drafts.push(declare(spec.clone()));
+            if let Some(old) = from.and_then(|r| state.releases.get(&r)).filter(|r| *r.run != spec.run) {
+                let new = next.take_release();
+                drafts.push(create(new, old.artifact, spec, &old.label));
+                drafts.push(rollout::draft_begin(id, from, new, rollout::Terms::of(spec, None, from)));
+            }
+        }
+        Kind::Rollback { to } => {
+            drafts.push(rollout::draft_begin(id, from, *to, rollout::Terms::return_to_proven(&*spec?)))
+        }
+        Kind::Scale { replicas } => {
+            let mut spec = (*spec?).clone();
+            spec.replicas = *replicas;
+            drafts.push(declare(Arc::new(spec)));
+        }
+        Kind::Remove => drafts.push(service::draft(id, service::Fact::Removed { service: key.clone() })),
+    }
+    Ok(drafts)
+}
+
+/// Finishes changes without a rollout once the world is as they want it.
+pub(crate) fn advance(state: &State, change: &Change, now: Time) -> Option<Draft> {
+    if change.phase != Phase::Running || change.rollout.is_some() {
+        return None;
+    }
+    let finish = |outcome, because: String| Some(draft(state, Fact::Finished { change: change.id, outcome, because }));
+    let service = state.services.get(&change.service)?;
+    if service.removed {
+        let gone = state.instances.values().all(|i| i.service != change.service);
+        return if gone { finish(Outcome::Succeeded, "nothing of it runs any more".to_owned()) } else { None };
+    }
+    let Some(running) = service.running else {
+        return finish(Outcome::Succeeded, "it will run with its first deploy".to_owned());
+    };
+    let ready = state.ready(running);
+    let surplus = state.instances_of(running).count() as u32 > service.spec.replicas;
+    if ready >= service.spec.replicas && !surplus {
+        return finish(Outcome::Succeeded, format!("{ready} of {ready} instances are ready"));
+    }
+    let run = &service.spec.run;
+    if now.since(change.proposed_at.max(instance::youngest(state, running))) > run.start_deadline {
+        let why = format!("{ready} of {} instances were ready within {}", service.spec.replicas, run.start_deadline);
+        return finish(Outcome::Failed, why);
+    }
+    None
+}
+
+pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
+    if let Fact::Proposed { change, service, kind, class, plan, approvals_needed } = fact {
+        state.next.change = ChangeId(state.next.change.0.max(change.0 + 1));
+        let new = Change {
+            id: *change,
+            service: service.clone(),
+            kind: kind.clone(),
+            class: *class,
+            phase: Phase::WaitingApproval,
+            plan: (**plan).clone(),
+            actor: entry.actor.clone(),
+            reason: entry.why.clone().unwrap_or_default(),
+            proposed_at: entry.time,
+            approvals_needed: *approvals_needed,
+            approvals: Vec::new(),
+            before: None,
+            rollout: None,
+            ended: None,
+            last: entry.seq,
+        };
+        state.changes.insert(*change, new);
+        return;
+    }
+    let Some(change) = state.changes.get_mut(&fact.change()) else { return };
+    change.last = entry.seq;
+    match fact {
+        Fact::Proposed { .. } => {}
+        Fact::Approved { .. } => change.approvals.push(entry.actor.clone()),
+        Fact::Started { .. } => {
+            change.phase = change.phase.after(phase::Event::Start);
+            if let Some(service) = state.services.get_mut(&change.service) {
+                change.before = Some(service.spec.clone());
+                service.active = Some(change.id);
+            }
+        }
+        Fact::Paused { .. } => {
+            change.phase = change.phase.after(phase::Event::Pause);
+            if let Some(rollout) = &mut change.rollout {
+                rollout.paused_at = Some(entry.time);
+            }
+        }
+        Fact::Resumed { .. } => {
+            change.phase = change.phase.after(phase::Event::Resume);
+            if let Some(rollout) = &mut change.rollout {
+                rollout.resume(entry.time);
+            }
+        }
+        Fact::Finished { outcome, because, .. } => {
+            change.phase = change.phase.after(phase::Event::Finish(*outcome));
+            change.ended = Some(Ended { at: entry.time, because: because.clone() });
+            finish(state, fact.change(), *outcome);
+        }
+    }
+}
+
+/// What follows for the service and its releases when a change is over.
+fn finish(state: &mut State, id: ChangeId, outcome: Outcome) {
+    let Some(change) = state.changes.get(&id).cloned() else { return };
+    if let Some(service) = state.services.get_mut(&change.service) {
+        if service.active == Some(id) {
+            service.active = None;
+        }
+        if outcome != Outcome::Succeeded
+            && let Some(before) = &change.before
+        {
+            service.spec = before.clone();
+            service.removed = false;
+        }
+        if let Some(rollout) = &change.rollout
+            && outcome != Outcome::Succeeded
+        {
+            service::distrust(service, rollout.to, rollout.from);
+        }
+        if outcome == Outcome::Succeeded && service.removed {
+            state.services.remove(&change.service);
+        }
+    }
+    if let Some(rollout) = &change.rollout
+        && !matches!(change.kind, Kind::Rollback { .. })
+    {
+        let standing = match outcome {
+            Outcome::Succeeded => release::Standing::Proven,
+            Outcome::RolledBack | Outcome::Failed => release::Standing::Undone,
+            Outcome::Cancelled | Outcome::Superseded => release::Standing::New,
+        };
+        release::set_standing(state, rollout.to, standing);
+    }
+    let finished: Vec<_> = state.changes.iter().filter(|(_, c)| !c.phase.is_open()).map(|(id, _)| *id).collect();
+    for old in finished.iter().take(finished.len().saturating_sub(crate::state::KEPT_CHANGES)) {
+        state.changes.remove(old);
+    }
+}

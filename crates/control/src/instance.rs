@@ -1,0 +1,535 @@
+//! Instances: the running copies, from being placed to being gone.
+//!
+//! [`advance`] turns what the driver sees into facts, [`settle`] places and retires until the number is right, [`plan`]
+//! says what the driver should do about it. A driver that is late, silent or repeats itself does no harm: whatever it
+//! reports of an earlier attempt is ignored, and what it does not know is asked for again.
+
+use crate::{Draft, Entry, Observed, State, change::Phase as ChangePhase, fact, state::Next, turn::Planned};
+use model::{Action, Exit, InstanceId, InstanceSeen, InstanceSpec, Phase, ReleaseId, ServiceKey, Span, Strategy, Time};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// The wait before the first restart; doubled for each exit in a row.
+const RESTART_DELAY: Span = Span(500);
+/// The longest wait before a restart.
+const RESTART_DELAY_MAX: Span = Span::minutes(1);
+/// An instance that was ready for this long and exits has not exited "in a row".
+const STABLE: Span = Span::minutes(1);
+
+/// An instance.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Of which service.
+    pub service: ServiceKey,
+    /// Of which release.
+    pub release: ReleaseId,
+    /// Which run of it, from 1.
+    pub attempt: u32,
+    /// How it is.
+    pub condition: Condition,
+    /// How often in a row it exited without having been ready for a while.
+    pub exits: u32,
+    /// How it ended the last time.
+    pub last_exit: Option<String>,
+    /// When it was told to drain and stop, if it was.
+    pub retired: Option<Retired>,
+}
+
+/// How an instance is, as far as is certain.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Condition {
+    /// Shall run; was not ready yet in this attempt.
+    Starting {
+        /// Since when.
+        since: Time,
+    },
+    /// Ready for requests.
+    Ready {
+        /// Since when.
+        since: Time,
+        /// Where it listens.
+        address: Option<SocketAddr>,
+    },
+    /// Was ready, is not now.
+    Unready {
+        /// Since when.
+        since: Time,
+        /// What its check said.
+        why: String,
+    },
+    /// Runs, but shall be stopped and started again.
+    Condemned {
+        /// Since when.
+        since: Time,
+    },
+    /// Not running.
+    Ended {
+        /// Since when.
+        since: Time,
+        /// When it shall be started again.
+        restart_at: Time,
+    },
+    /// Could not be started.
+    Failed {
+        /// Since when.
+        since: Time,
+        /// Why.
+        why: String,
+        /// When that shall be tried again.
+        restart_at: Time,
+    },
+}
+
+impl Condition {
+    /// Since when it is so.
+    pub const fn since(&self) -> Time {
+        match self {
+            Condition::Starting { since }
+            | Condition::Ready { since, .. }
+            | Condition::Unready { since, .. }
+            | Condition::Condemned { since }
+            | Condition::Ended { since, .. }
+            | Condition::Failed { since, .. } => *since,
+        }
+    }
+
+    /// One word for people.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Condition::Starting { .. } => "starting",
+            Condition::Ready { .. } => "ready",
+            Condition::Unready { .. } => "unready",
+            Condition::Condemned { .. } => "restarting",
+            Condition::Ended { .. } => "exited",
+            Condition::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// When an instance was retired, and from which route table on it gets no new requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Retired {
+    /// When.
+    pub at: Time,
+    /// The first generation without it.
+    pub generation: u64,
+}
+
+impl Instance {
+    /// Whether it is ready for requests and meant to stay.
+    pub fn is_ready(&self) -> bool {
+        self.retired.is_none() && matches!(self.condition, Condition::Ready { .. })
+    }
+
+    /// Where it takes requests: only when it is ready and meant to stay.
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        match &self.condition {
+            Condition::Ready { address, .. } if self.retired.is_none() => *address,
+            Condition::Ready { .. }
+            | Condition::Starting { .. }
+            | Condition::Unready { .. }
+            | Condition::Condemned { .. }
+            | Condition::Ended { .. }
+            | Condition::Failed { .. } => None,
+        }
+    }
+
+    /// Why it could not be started, when that is its condition.
+    pub(crate) fn failed_to_start(&self) -> Option<&str> {
+        if let Condition::Failed { why, .. } = &self.condition { Some(why) } else { None }
+    }
+
+    /// What keeps it from being ready, for people.
+    pub fn waiting_for(&self, observed: &Observed) -> String {
+        let seen = observed.instances.as_ref().and_then(|all| all.get(&self.id));
+        match (&self.condition, seen.map(|s| &s.phase)) {
+            (Condition::Starting { .. }, Some(Phase::Starting(why))) if !why.is_empty() => why.clone(),
+            (Condition::Unready { why, .. } | Condition::Failed { why, .. }, _) => why.clone(),
+            (Condition::Ended { .. }, _) => self.last_exit.clone().unwrap_or_default(),
+            (condition, _) => condition.word().to_owned(),
+        }
+    }
+
+    pub(crate) fn times_mut(&mut self) -> Vec<&mut Time> {
+        let mut times = match &mut self.condition {
+            Condition::Starting { since }
+            | Condition::Ready { since, .. }
+            | Condition::Unready { since, .. }
+            | Condition::Condemned { since } => vec![since],
+            Condition::Ended { since, restart_at } | Condition::Failed { since, restart_at, .. } => {
+                vec![since, restart_at]
+            }
+        };
+        times.extend(self.retired.as_mut().map(|r| &mut r.at));
+        times
+    }
+}
+
+/// What can happen to an instance.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Fact {
+    /// It shall run.
+    Placed {
+        /// Its id.
+        instance: InstanceId,
+        /// Of which service.
+        service: ServiceKey,
+        /// Of which release.
+        release: ReleaseId,
+    },
+    /// It is ready for requests.
+    Ready {
+        /// Which one.
+        instance: InstanceId,
+        /// Where it listens.
+        address: Option<SocketAddr>,
+    },
+    /// Its readiness check fails.
+    Unready {
+        /// Which one.
+        instance: InstanceId,
+        /// What the check said.
+        why: String,
+    },
+    /// It shall be stopped and started again.
+    Condemned {
+        /// Which one.
+        instance: InstanceId,
+        /// Why.
+        why: String,
+    },
+    /// It ended without being asked to.
+    Ended {
+        /// Which one.
+        instance: InstanceId,
+        /// How.
+        exit: Exit,
+        /// When it shall be started again.
+        restart_at: Time,
+    },
+    /// It could not be started.
+    Failed {
+        /// Which one.
+        instance: InstanceId,
+        /// Why.
+        why: String,
+        /// When that shall be tried again.
+        restart_at: Time,
+    },
+    /// It shall be started again.
+    Restarted {
+        /// Which one.
+        instance: InstanceId,
+        /// Which run of it this is.
+        attempt: u32,
+    },
+    /// It gets no new requests, and shall be stopped when those it has are done.
+    Retired {
+        /// Which one.
+        instance: InstanceId,
+        /// Why.
+        because: String,
+    },
+    /// It was retired and runs no more.
+    Gone {
+        /// Which one.
+        instance: InstanceId,
+    },
+}
+
+impl Fact {
+    /// Which instance it is about.
+    pub const fn instance(&self) -> InstanceId {
+        match self {
+            Fact::Placed { instance, .. }
+            | Fact::Ready { instance, .. }
+            | Fact::Unready { instance, .. }
+            | Fact::Condemned { instance, .. }
+            | Fact::Ended { instance, .. }
+            | Fact::Failed { instance, .. }
+            | Fact::Restarted { instance, .. }
+            | Fact::Retired { instance, .. }
+            | Fact::Gone { instance } => *instance,
+        }
+    }
+
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Fact::Placed { instance, release, .. } => format!("{instance} of {release} shall run"),
+            Fact::Ready { instance, .. } => format!("{instance} is ready"),
+            Fact::Unready { instance, why } => format!("{instance} is not ready any more: {why}"),
+            Fact::Condemned { instance, why } => format!("{instance} shall be restarted: {why}"),
+            Fact::Ended { instance, exit, .. } => format!("{instance} {exit}"),
+            Fact::Failed { instance, why, .. } => format!("{instance} could not be started: {why}"),
+            Fact::Restarted { instance, attempt } => format!("{instance} is started again (run {attempt})"),
+            Fact::Retired { instance, because } => format!("{instance} drains and stops: {because}"),
+            Fact::Gone { instance } => format!("{instance} is gone"),
+        }
+    }
+}
+
+/// A draft in the story of the change that moves this release, or else of the service.
+fn draft(state: &State, service: &ServiceKey, release: ReleaseId, fact: Fact) -> Draft {
+    let change = state
+        .active_change(service)
+        .filter(|c| c.rollout.as_ref().is_none_or(|r| r.to == release || r.from == Some(release)));
+    let stream = change.map_or_else(|| fact::service_stream(service), |c| fact::change_stream(c.id));
+    let draft = fact::draft(stream, fact::Fact::Instance(fact));
+    match change {
+        Some(change) => draft.caused_by(change.last),
+        None => draft,
+    }
+}
+
+/// The facts that follow from what the driver sees and from the time.
+pub(crate) fn advance(state: &State, observed: &Observed, now: Time) -> Vec<Draft> {
+    let Some(seen) = &observed.instances else { return Vec::new() };
+    let facts = state.instances.values().filter_map(|i| Some((i, next_fact(state, i, seen.get(&i.id), now)?)));
+    facts.map(|(i, fact)| draft(state, &i.service, i.release, fact)).collect()
+}
+
+fn next_fact(state: &State, i: &Instance, seen: Option<&InstanceSeen>, now: Time) -> Option<Fact> {
+    let instance = i.id;
+    if let Condition::Ended { restart_at, .. } | Condition::Failed { restart_at, .. } = &i.condition {
+        return match i.retired {
+            Some(_) => Some(Fact::Gone { instance }),
+            None => (now >= *restart_at).then(|| Fact::Restarted { instance, attempt: i.attempt + 1 }),
+        };
+    }
+    let restart_at = now + restart_delay(i, now);
+    let Some(seen) = seen.filter(|s| s.attempt == i.attempt) else {
+        return match (&i.retired, &i.condition) {
+            // It was never started, or ended and was forgotten.
+            (Some(_), _) if seen.is_none() => Some(Fact::Gone { instance }),
+            // It was there and the driver has lost it: after a reboot, say.
+            (None, Condition::Ready { .. } | Condition::Unready { .. } | Condition::Condemned { .. })
+                if seen.is_none() =>
+            {
+                Some(Fact::Ended { instance, exit: Exit::Lost, restart_at })
+            }
+            _ => None,
+        };
+    };
+    match (&seen.phase, &i.condition, i.retired) {
+        (Phase::Exited(_) | Phase::Failed(_), _, Some(_)) => Some(Fact::Gone { instance }),
+        (Phase::Exited(exit), _, None) => Some(Fact::Ended { instance, exit: exit.clone(), restart_at }),
+        (Phase::Failed(why), _, None) => Some(Fact::Failed { instance, why: why.clone(), restart_at }),
+        (_, _, Some(_)) | (_, Condition::Condemned { .. }, _) => None,
+        (Phase::Ready, Condition::Ready { .. }, _) => None,
+        (Phase::Ready, _, _) => Some(Fact::Ready { instance, address: seen.address }),
+        (Phase::Unready(why), Condition::Ready { .. }, _) => Some(Fact::Unready { instance, why: why.clone() }),
+        (Phase::Dead(why), _, _) => Some(Fact::Condemned { instance, why: why.clone() }),
+        (Phase::Starting(why), Condition::Starting { since }, _) => {
+            let limit = state.releases.get(&i.release)?.run.start_deadline;
+            let why = format!("it was not ready within {limit}: {why}");
+            (now.since(*since) > limit).then_some(Fact::Condemned { instance, why })
+        }
+        (Phase::Starting(_) | Phase::Unready(_) | Phase::Stopping, _, _) => None,
+    }
+}
+
+fn restart_delay(i: &Instance, now: Time) -> Span {
+    let exits = if was_stable(i, now) { 0 } else { i.exits };
+    Span((RESTART_DELAY.0 << exits.min(10)).min(RESTART_DELAY_MAX.0))
+}
+
+fn was_stable(i: &Instance, now: Time) -> bool {
+    matches!(&i.condition, Condition::Ready { since, .. } | Condition::Unready { since, .. } if now.since(*since) >= STABLE)
+}
+
+/// How many instances of which releases a service shall have now.
+fn wanted(state: &State, key: &ServiceKey) -> Vec<(ReleaseId, u32)> {
+    let Some(service) = state.services.get(key).filter(|s| !s.removed) else { return Vec::new() };
+    let n = service.spec.replicas;
+    let Some((phase, rollout)) = state.active_change(key).and_then(|c| Some((c.phase, c.rollout.as_ref()?))) else {
+        return service.running.map(|running| (running, n)).into_iter().collect();
+    };
+    let (from, to) = (rollout.from, rollout.to);
+    let gone = |release| state.instances.values().all(|i| i.release != release);
+    let both = |f: u32, t: u32| from.map(|from| (from, f)).into_iter().chain([(to, t)]).collect();
+    match (phase, rollout.terms.strategy) {
+        (ChangePhase::Running | ChangePhase::Paused, Strategy::Canary | Strategy::BlueGreen) => both(n, n),
+        (ChangePhase::Running | ChangePhase::Paused, Strategy::Rolling) => {
+            let ready = state.ready(to).min(n);
+            both(n - ready, if from.is_some() { rollout.step.map_or(1, |step| step + 2).min(n) } else { n })
+        }
+        (ChangePhase::Running | ChangePhase::Paused, Strategy::Recreate) => {
+            both(0, if from.is_none_or(gone) { n } else { 0 })
+        }
+        (ChangePhase::HoldingBack, _) => both(if rollout.terms.hold_back > Span::ZERO { n } else { 0 }, n),
+        (ChangePhase::Undoing, Strategy::Recreate) => both(if gone(to) { n } else { 0 }, 0),
+        (ChangePhase::Undoing, _) => {
+            // What was there before may have to be started again first; until it is, the rest keeps answering.
+            let kept = from.is_some_and(|from| state.ready(from) == 0);
+            both(n, if kept { state.ready(to) } else { 0 })
+        }
+        (
+            ChangePhase::WaitingApproval
+            | ChangePhase::Succeeded
+            | ChangePhase::RolledBack
+            | ChangePhase::Failed
+            | ChangePhase::Cancelled
+            | ChangePhase::Superseded,
+            _,
+        ) => both(n, 0),
+    }
+}
+
+/// Places and retires instances until each service has what it shall have.
+pub(crate) fn settle(state: &State) -> Vec<Draft> {
+    let mut next = state.next;
+    state.services.keys().flat_map(|key| settle_service(state, key, &mut next)).collect()
+}
+
+fn settle_service(state: &State, key: &ServiceKey, next: &mut Next) -> Vec<Draft> {
+    let wanted = wanted(state, key);
+    let mut drafts = Vec::new();
+    for (release, n) in &wanted {
+        let have = state.instances_of(*release).count() as u32;
+        for _ in have..*n {
+            let fact = Fact::Placed { instance: next.take_instance(), service: key.clone(), release: *release };
+            drafts.push(draft(state, key, *release, fact));
+        }
+    }
+    let mine: Vec<&Instance> = state.instances.values().filter(|i| i.service == *key && i.retired.is_none()).collect();
+    let mut releases: Vec<ReleaseId> = mine.iter().map(|i| i.release).collect();
+    releases.dedup();
+    releases.sort_unstable();
+    releases.dedup();
+    for release in releases {
+        let n = wanted.iter().find(|(r, _)| *r == release).map_or(0, |(_, n)| *n as usize);
+        let mut surplus: Vec<&&Instance> = mine.iter().filter(|i| i.release == release).collect();
+        // Those that are not ready go first, then the youngest.
+        surplus.sort_by_key(|i| (!i.is_ready(), i.id));
+        let excess = surplus.len().saturating_sub(n);
+        let surplus = if n == 0 { surplus } else { surplus.split_off(surplus.len() - excess) };
+        let because = if n == 0 { format!("{release} is not needed any more") } else { format!("{n} are enough") };
+        for i in surplus {
+            drafts.push(draft(state, key, release, Fact::Retired { instance: i.id, because: because.clone() }));
+        }
+    }
+    drafts
+}
+
+/// What the driver should do.
+pub(crate) fn plan(state: &State, observed: &Observed, now: Time) -> Vec<Planned> {
+    let Some(seen) = &observed.instances else { return Vec::new() };
+    let mut planned: Vec<Planned> =
+        state.instances.values().filter_map(|i| plan_one(state, observed, i, seen.get(&i.id), now)).collect();
+    for stray in seen.values().filter(|s| !state.instances.contains_key(&s.id)) {
+        planned.push(match stray.phase {
+            Phase::Exited(_) | Phase::Failed(_) => Planned::new(Action::ForgetInstance(stray.id), "it is gone"),
+            Phase::Starting(_) | Phase::Ready | Phase::Unready(_) | Phase::Dead(_) | Phase::Stopping => {
+                Planned::new(Action::StopInstance(stray.id), "nothing wants it to run")
+            }
+        });
+    }
+    planned
+}
+
+fn plan_one(
+    state: &State,
+    observed: &Observed,
+    i: &Instance,
+    seen: Option<&InstanceSeen>,
+    now: Time,
+) -> Option<Planned> {
+    let current = seen.filter(|s| s.attempt == i.attempt);
+    let runs = current.is_some_and(|s| !matches!(s.phase, Phase::Exited(_) | Phase::Failed(_)));
+    if let Some(retired) = i.retired {
+        let why = drained(state, observed, i, retired, now)?;
+        return seen
+            .is_some_and(|s| !matches!(s.phase, Phase::Exited(_) | Phase::Failed(_)))
+            .then(|| Planned::new(Action::StopInstance(i.id), why));
+    }
+    match &i.condition {
+        Condition::Starting { .. } if current.is_none() => {
+            let release = state.releases.get(&i.release)?;
+            let spec = InstanceSpec {
+                id: i.id,
+                attempt: i.attempt,
+                service: i.service.clone(),
+                release: i.release,
+                artifact: release.artifact,
+                run: (*release.run).clone(),
+            };
+            Some(Planned::new(Action::StartInstance(Box::new(spec)), "it shall run and the driver does not have it"))
+        }
+        Condition::Condemned { .. } if runs => Some(Planned::new(Action::StopInstance(i.id), "it shall be restarted")),
+        Condition::Starting { .. }
+        | Condition::Ready { .. }
+        | Condition::Unready { .. }
+        | Condition::Condemned { .. }
+        | Condition::Ended { .. }
+        | Condition::Failed { .. } => None,
+    }
+}
+
+/// Why a retired instance may be stopped now; `None` while it may still have requests.
+fn drained(state: &State, observed: &Observed, i: &Instance, retired: Retired, now: Time) -> Option<&'static str> {
+    let spec = state.services.get(&i.service).map(|s| &s.spec);
+    let deadline = spec.map_or(Span::seconds(30), |s| s.traffic.drain_deadline);
+    if spec.is_some_and(|s| s.routes.is_empty()) {
+        return Some("it is retired and takes no requests");
+    }
+    // A moment more than the data plane gives its connections, so that it is the one who ends and counts them.
+    if now.since(retired.at) > Span(deadline.0 + 1_000) {
+        return Some("it is retired and its drain deadline has passed");
+    }
+    let proxy = observed.proxy.as_ref()?;
+    (proxy.generation >= retired.generation && observed.in_flight(i.id) == Some(0))
+        .then_some("it is retired and has no requests any more")
+}
+
+pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
+    let now = entry.time;
+    if let Fact::Placed { instance, service, release } = fact {
+        state.next.instance = InstanceId(state.next.instance.0.max(instance.0 + 1));
+        let new = Instance {
+            id: *instance,
+            service: service.clone(),
+            release: *release,
+            attempt: 1,
+            condition: Condition::Starting { since: now },
+            exits: 0,
+            last_exit: None,
+            retired: None,
+        };
+        state.instances.insert(*instance, new);
+        return;
+    }
+    if let Fact::Gone { instance } = fact {
+        state.instances.remove(instance);
+        return;
+    }
+    let generation = state.routes.generation;
+    let Some(i) = state.instances.get_mut(&fact.instance()) else { return };
+    match fact {
+        Fact::Placed { .. } | Fact::Gone { .. } => {}
+        Fact::Ready { address, .. } => i.condition = Condition::Ready { since: now, address: *address },
+        Fact::Unready { why, .. } => i.condition = Condition::Unready { since: now, why: why.clone() },
+        Fact::Condemned { .. } => i.condition = Condition::Condemned { since: now },
+        Fact::Ended { exit, restart_at, .. } => {
+            i.exits = if was_stable(i, now) { 1 } else { i.exits + 1 };
+            i.last_exit = Some(exit.to_string());
+            i.condition = Condition::Ended { since: now, restart_at: *restart_at };
+        }
+        Fact::Failed { why, restart_at, .. } => {
+            i.exits += 1;
+            i.last_exit = Some(format!("could not be started: {why}"));
+            i.condition = Condition::Failed { since: now, why: why.clone(), restart_at: *restart_at };
+        }
+        Fact::Restarted { attempt, .. } => {
+            i.attempt = *attempt;
+            i.condition = Condition::Starting { since: now };
+        }
+        Fact::Retired { .. } => i.retired = Some(Retired { at: now, generation }),
+    }
+}
+
+/// When the youngest instance of a release that is not ready entered its condition.
+pub(crate) fn youngest(state: &State, release: ReleaseId) -> Time {
+    state.instances_of(release).filter(|i| !i.is_ready()).map(|i| i.condition.since()).max().unwrap_or_default()
+}

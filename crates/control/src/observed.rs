@@ -1,0 +1,100 @@
+//! The world as it was last reported. Kept by the shell, lost with it, never in the ledger: raw telemetry stays out.
+
+use model::{ChangeId, Evidence, InstanceId, InstanceSeen, Latencies, ProxyReport, ReleaseId, Span, Tally};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How many reports are kept to compute windows from.
+const KEPT_REPORTS: usize = 64;
+/// How far apart kept reports are at least.
+const REPORT_SPACING: Span = Span(500);
+
+/// The world as last reported. `None` means that nobody has reported yet, which is not the same as nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Every instance the driver has; `None` until it reported for the first time.
+    pub instances: Option<BTreeMap<InstanceId, InstanceSeen>>,
+    /// The data plane; `None` while there is no link to it.
+    pub proxy: Option<ProxyReport>,
+    /// Earlier reports of the same data plane process, oldest first.
+    history: VecDeque<ProxyReport>,
+}
+
+/// What a release did with its requests lately.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Recent {
+    /// Over how long.
+    pub window: Span,
+    /// How they ended.
+    pub tally: Tally,
+    /// How long they took.
+    pub latencies: Latencies,
+}
+
+impl Observed {
+    /// Takes a driver's whole view.
+    pub fn take_instances(&mut self, seen: impl IntoIterator<Item = InstanceSeen>) {
+        self.instances = Some(seen.into_iter().map(|i| (i.id, i)).collect());
+    }
+
+    /// Takes a data plane's report. Reports of an earlier process, or older ones, are of no use any more.
+    pub fn take_report(&mut self, report: ProxyReport) {
+        if self.history.front().is_some_and(|r| r.started != report.started) {
+            self.history.clear();
+        }
+        if self.history.back().is_none_or(|last| report.at.since(last.at) >= REPORT_SPACING) {
+            self.history.push_back(report.clone());
+            if self.history.len() > KEPT_REPORTS {
+                self.history.pop_front();
+            }
+        }
+        self.proxy = Some(report);
+    }
+
+    /// The link to the data plane is gone. What it counted is kept, what it is doing is unknown.
+    pub fn lose_proxy(&mut self) {
+        self.proxy = None;
+    }
+
+    /// The evidence the data plane has for a change.
+    pub fn evidence(&self, change: ChangeId) -> Option<&Evidence> {
+        self.proxy.as_ref()?.evidence.iter().find(|(id, _)| *id == change).map(|(_, e)| e)
+    }
+
+    /// Requests in flight at an instance; `None` when the data plane is silent.
+    pub fn in_flight(&self, instance: InstanceId) -> Option<u64> {
+        let proxy = self.proxy.as_ref()?;
+        Some(proxy.instances.iter().find(|i| i.instance == instance).map_or(0, |i| i.in_flight))
+    }
+
+    /// What a release did with its requests over the last kept reports, about half a minute.
+    pub fn recent(&self, release: ReleaseId) -> Recent {
+        let of = |report: &ProxyReport| report.releases.iter().find(|r| r.release == release).cloned();
+        let (Some(last), Some(first)) = (self.proxy.as_ref().or(self.history.back()), self.history.front()) else {
+            return Recent::default();
+        };
+        let Some(now) = of(last) else { return Recent::default() };
+        let window = last.at.since(first.at);
+        match of(first) {
+            Some(then) => Recent {
+                window,
+                tally: difference(&now.tally, &then.tally),
+                latencies: now.latencies.since(&then.latencies),
+            },
+            None => Recent { window, tally: now.tally, latencies: now.latencies },
+        }
+    }
+}
+
+fn difference(now: &Tally, then: &Tally) -> Tally {
+    Tally {
+        answered: now.answered.saturating_sub(then.answered),
+        status_5xx: now.status_5xx.saturating_sub(then.status_5xx),
+        refused: now.refused.saturating_sub(then.refused),
+        reset: now.reset.saturating_sub(then.reset),
+        timeout: now.timeout.saturating_sub(then.timeout),
+        no_instance: now.no_instance.saturating_sub(then.no_instance),
+        cancelled: now.cancelled.saturating_sub(then.cancelled),
+        retried: now.retried.saturating_sub(then.retried),
+        cut: now.cut.saturating_sub(then.cut),
+    }
+}

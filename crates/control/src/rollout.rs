@@ -1,0 +1,589 @@
+//! Rollouts: how requests move from the running release to a new one, and back when the evidence says so.
+//!
+//! [`advance`] is the whole policy, as a flat list of questions in the order in which they matter. It looks at the state
+//! and the observation only, so a restarted control plane goes on where the last one stopped.
+
+use crate::{
+    Draft, Entry, Observed, Refusal, Request, State,
+    change::{self, Change, Outcome, Phase, propose::Step},
+    fact, release, service,
+};
+use model::{
+    ChangeId, Evidence, Judgement, Metric, OnDeadline, Ratio, ReleaseId, ServiceSpec, Span, Strategy, Time, Verdict,
+};
+use serde::{Deserialize, Serialize};
+
+/// How often an instance of a release under way may exit before that is a verdict.
+pub const CRASH_LOOP_EXITS: u32 = 3;
+
+/// The terms a rollout was begun on; later edits of the service do not alter them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Terms {
+    /// How the release takes over.
+    pub strategy: Strategy,
+    /// The canary's shares. For `rolling`, not used.
+    pub steps: Vec<Ratio>,
+    /// How long each step is held at least.
+    pub step_time: Span,
+    /// How long after the first step it must be decided; `None`: it is not judged.
+    pub deadline: Option<Span>,
+    /// What happens when it is not.
+    pub on_deadline: OnDeadline,
+    /// How long the old release stays warm after promotion.
+    pub hold_back: Span,
+    /// What evidence it takes; `None`: none.
+    pub judgement: Option<Judgement>,
+}
+
+impl Terms {
+    /// The terms of a service for its next release.
+    pub(crate) fn of(spec: &ServiceSpec, strategy: Option<Strategy>, from: Option<ReleaseId>) -> Terms {
+        let rollout = &spec.rollout;
+        let has_routes = !spec.routes.is_empty();
+        let strategy = change::propose::effective(strategy.unwrap_or(rollout.strategy), has_routes);
+        let concurrent = from.is_some() && has_routes && matches!(strategy, Strategy::Canary | Strategy::Rolling);
+        let stays_warm = from.is_some() && matches!(strategy, Strategy::Canary | Strategy::BlueGreen);
+        Terms {
+            strategy,
+            steps: rollout.steps.clone(),
+            step_time: rollout.step_time,
+            deadline: (concurrent && strategy == Strategy::Canary).then_some(rollout.deadline),
+            on_deadline: rollout.on_deadline,
+            hold_back: if stays_warm { rollout.hold_back } else { Span::ZERO },
+            judgement: concurrent.then(|| rollout.judgement.clone()),
+        }
+    }
+
+    /// The terms of a return to a proven release: as fast as it can be ready, without analysis.
+    pub(crate) fn return_to_proven(spec: &ServiceSpec) -> Terms {
+        Terms {
+            strategy: if spec.rollout.strategy == Strategy::Recreate {
+                Strategy::Recreate
+            } else {
+                Strategy::BlueGreen
+            },
+            steps: Vec::new(),
+            step_time: Span::ZERO,
+            deadline: None,
+            on_deadline: OnDeadline::Hold,
+            hold_back: Span::ZERO,
+            judgement: None,
+        }
+    }
+
+    /// What will be done, for a plan.
+    pub(crate) fn steps(&self, spec: &ServiceSpec, from: Option<ReleaseId>) -> Vec<Step> {
+        let step = |what: String, because: &str| Step { what, because: because.to_owned() };
+        let n = spec.replicas;
+        let Some(from) = from else {
+            return vec![step(
+                format!("start {n} instances and send them requests when they are ready"),
+                "nothing runs yet",
+            )];
+        };
+        let warm = |rest: &str| {
+            step(format!("keep {from} warm for {}{rest}", self.hold_back), "a return is then a matter of moments")
+        };
+        match self.strategy {
+            Strategy::Canary => {
+                let shares: Vec<_> = self.steps.iter().map(Ratio::to_string).collect();
+                let judgement = self.judgement.clone().unwrap_or_default();
+                vec![
+                    step(
+                        format!("start {n} instances beside {from}"),
+                        "users notice nothing of a release that does not start",
+                    ),
+                    step(
+                        format!(
+                            "send the new release {} of the requests, each for at least {}",
+                            shares.join(", "),
+                            self.step_time
+                        ),
+                        "every request is evidence; few users feel a bad release",
+                    ),
+                    step(
+                        format!("roll back at once when it is worse (false alarm ≤ {})", judgement.false_alarm),
+                        "the data plane judges every request and stops exposing users by itself",
+                    ),
+                    step(
+                        format!("promote it when failures are not worse by more than {}", judgement.tolerance),
+                        "a good release should not wait for a timer",
+                    ),
+                    warm(", then stop it"),
+                ]
+            }
+            Strategy::BlueGreen => vec![
+                step(
+                    format!("start {n} instances beside {from}"),
+                    "users notice nothing of a release that does not start",
+                ),
+                step("send the new release all requests at once".into(), "the strategy is blue-green"),
+                warm(", then stop it"),
+            ],
+            Strategy::Rolling => vec![
+                step(
+                    format!("replace {n} instances one by one, each held for {}", self.step_time),
+                    "never fewer instances ready than wanted",
+                ),
+                step(
+                    "undo it when the new release is worse".into(),
+                    "both releases are judged on the requests they get",
+                ),
+            ],
+            Strategy::Recreate => vec![
+                step(
+                    format!("drain and stop all instances of {from}"),
+                    "the strategy is recreate: the two must not run together",
+                ),
+                step(
+                    format!("start {n} instances of the new release"),
+                    "requests wait in the meantime, for a few seconds at most",
+                ),
+            ],
+        }
+    }
+
+    pub(crate) fn blast_radius(&self, spec: &ServiceSpec, from: Option<ReleaseId>) -> String {
+        let who =
+            if spec.routes.is_empty() { "no request is concerned; the work it does is" } else { "all its requests" };
+        match (from, self.strategy, self.steps.first()) {
+            (None, _, _) => "nobody uses it yet".to_owned(),
+            (Some(_), Strategy::Canary, Some(first)) => {
+                format!("{first} of its requests first, more only as evidence allows")
+            }
+            (Some(_), Strategy::Rolling, _) => format!("1 of {} instances first", spec.replicas),
+            (Some(_), Strategy::Canary | Strategy::BlueGreen | Strategy::Recreate, _) => who.to_owned(),
+        }
+    }
+
+    pub(crate) fn reversibility(&self, from: Option<ReleaseId>) -> String {
+        match (from, self.strategy) {
+            (None, _) => "cancel it; there is nothing to return to".to_owned(),
+            (Some(from), Strategy::Canary | Strategy::BlueGreen) => {
+                format!(
+                    "undone in moments until {} after promotion: {from} stays warm; later by a rollback",
+                    self.hold_back
+                )
+            }
+            (Some(from), Strategy::Rolling | Strategy::Recreate) => format!("undone by starting {from} again"),
+        }
+    }
+}
+
+/// How far a rollout is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The release that had the requests before.
+    pub from: Option<ReleaseId>,
+    /// The release that shall have them.
+    pub to: ReleaseId,
+    /// The terms it was begun on.
+    pub terms: Terms,
+    /// When it was begun.
+    pub begun_at: Time,
+    /// Which step it is at, from 0; `None` while the new instances are starting.
+    pub step: Option<u32>,
+    /// The new release's share at this step.
+    pub weight: Ratio,
+    /// When this step was taken, or the rollout begun or promoted.
+    pub step_at: Time,
+    /// When it must be decided.
+    pub deadline: Option<Time>,
+    /// When a person paused it.
+    pub paused_at: Option<Time>,
+    /// Why it takes no steps for now, when Quarterdeck itself holds it.
+    pub held: Option<String>,
+    /// Why it is being undone, and what to call that when it is done.
+    pub undo: Option<Undo>,
+}
+
+/// Why a rollout is being undone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Undo {
+    /// One sentence.
+    pub because: String,
+    /// How the change will have ended.
+    pub outcome: Outcome,
+}
+
+impl Rollout {
+    /// The points in time that move when the clock is set.
+    pub(crate) fn times_mut(&mut self) -> Vec<&mut Time> {
+        let mut times = vec![&mut self.begun_at, &mut self.step_at];
+        times.extend(self.deadline.as_mut());
+        times.extend(self.paused_at.as_mut());
+        times
+    }
+
+    /// Goes on after a pause: what was left of the deadline is still left.
+    pub(crate) fn resume(&mut self, now: Time) {
+        if let Some(paused_at) = self.paused_at.take()
+            && let Some(deadline) = &mut self.deadline
+        {
+            *deadline = *deadline + now.since(paused_at);
+        }
+    }
+
+    /// When the old release need not be kept warm any more.
+    pub fn warm_until(&self) -> Time {
+        self.step_at + self.terms.hold_back
+    }
+}
+
+/// What can happen to a rollout.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Fact {
+    /// It is under way.
+    Begun {
+        /// Of which change.
+        change: ChangeId,
+        /// The release that had the requests before.
+        from: Option<ReleaseId>,
+        /// The release that shall have them.
+        to: ReleaseId,
+        /// On which terms.
+        terms: Terms,
+    },
+    /// The new release gets this share from now on.
+    Stepped {
+        /// Of which change.
+        change: ChangeId,
+        /// Which step, from 0.
+        step: u32,
+        /// The share.
+        weight: Ratio,
+    },
+    /// Quarterdeck itself holds it where it is.
+    Held {
+        /// Of which change.
+        change: ChangeId,
+        /// Why.
+        because: String,
+    },
+    /// The reason to hold it is gone.
+    Released {
+        /// Of which change.
+        change: ChangeId,
+    },
+    /// The evidence convinces.
+    Judged {
+        /// Of which change.
+        change: ChangeId,
+        /// The release that had the requests before.
+        from: ReleaseId,
+        /// The release that was judged.
+        to: ReleaseId,
+        /// The verdict with its figures.
+        evidence: Evidence,
+    },
+    /// The new release gets all requests.
+    Promoted {
+        /// Of which change.
+        change: ChangeId,
+        /// Which release.
+        release: ReleaseId,
+        /// Why.
+        because: String,
+        /// Whether real requests showed that it is good.
+        proven: bool,
+    },
+    /// It begins to be undone: the new release gets no requests any more.
+    Undone {
+        /// Of which change.
+        change: ChangeId,
+        /// The release that loses its requests.
+        release: ReleaseId,
+        /// Why.
+        because: String,
+        /// How the change will have ended.
+        outcome: Outcome,
+    },
+}
+
+impl Fact {
+    /// Which change it belongs to.
+    pub const fn change(&self) -> ChangeId {
+        match self {
+            Fact::Begun { change, .. }
+            | Fact::Stepped { change, .. }
+            | Fact::Held { change, .. }
+            | Fact::Released { change }
+            | Fact::Judged { change, .. }
+            | Fact::Promoted { change, .. }
+            | Fact::Undone { change, .. } => *change,
+        }
+    }
+
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Fact::Begun { from: Some(from), to, terms, .. } => {
+                format!("{to} begins to take over from {from} ({})", terms.strategy)
+            }
+            Fact::Begun { from: None, to, .. } => format!("{to} begins; nothing ran before"),
+            Fact::Stepped { weight, .. } => format!("the new release gets {weight} of the requests"),
+            Fact::Held { because, .. } => format!("held: {because}"),
+            Fact::Released { .. } => "goes on".to_owned(),
+            Fact::Judged { from, to, evidence, .. } => {
+                let verdict = match evidence.verdict {
+                    Verdict::Worse(metric) => format!("{to} is worse by its {metric}"),
+                    Verdict::NotWorse => format!("{to} is not worse"),
+                    Verdict::SharedOutage => "both releases got worse together".to_owned(),
+                    Verdict::Undecided => "undecided".to_owned(),
+                    Verdict::NoData => "no data".to_owned(),
+                };
+                format!("judged: {verdict}; {}", evidence.sentence(*from, *to))
+            }
+            Fact::Promoted { release, because, .. } => format!("{release} gets all requests: {because}"),
+            Fact::Undone { release, because, .. } => format!("{release} gets no requests any more: {because}"),
+        }
+    }
+}
+
+fn draft(change: &Change, fact: Fact) -> Draft {
+    fact::draft(fact::change_stream(change.id), fact::Fact::Rollout(fact)).caused_by(change.last)
+}
+
+pub(crate) fn draft_begin(change: ChangeId, from: Option<ReleaseId>, to: ReleaseId, terms: Terms) -> Draft {
+    fact::draft(fact::change_stream(change), fact::Fact::Rollout(Fact::Begun { change, from, to, terms }))
+}
+
+/// The draft that begins to undo a change's rollout; the change must have one.
+pub(crate) fn draft_undo(change: &Change, because: String, outcome: Outcome) -> Draft {
+    let release = change.rollout.as_ref().map_or(ReleaseId(0), |r| r.to);
+    draft(change, Fact::Undone { change: change.id, release, because, outcome })
+}
+
+/// Decides on a promotion by a person.
+pub(crate) fn decide_promote(state: &State, request: &Request, id: ChangeId) -> Result<Vec<Draft>, Refusal> {
+    let change = change::known(state, id)?;
+    change::propose::promotable(change)?;
+    let because = format!("{}: {}", request.actor, request.reason);
+    Ok(change
+        .rollout
+        .iter()
+        .map(|r| draft(change, Fact::Promoted { change: id, release: r.to, because: because.clone(), proven: false }))
+        .collect())
+}
+
+/// What follows for a rollout from what is observed, now.
+pub(crate) fn advance(state: &State, observed: &Observed, change: &Change, now: Time) -> Vec<Draft> {
+    let (Some(rollout), Some(service)) = (&change.rollout, state.services.get(&change.service)) else {
+        return Vec::new();
+    };
+    let undo = |because: String| {
+        let outcome = if rollout.from.is_some() { Outcome::RolledBack } else { Outcome::Failed };
+        vec![draft_undo(change, because, outcome)]
+    };
+    let finish = |outcome, because: String| {
+        vec![change::draft(state, change::Fact::Finished { change: change.id, outcome, because })]
+    };
+    match change.phase {
+        Phase::Running | Phase::Paused => {
+            if let Some(why) = broken(state, observed, change, rollout, now) {
+                return undo(why);
+            }
+            let evidence = observed.evidence(change.id);
+            if let (Some(evidence), Some(from)) = (evidence, rollout.from)
+                && let Verdict::Worse(metric) = evidence.verdict
+            {
+                let what = match metric {
+                    Metric::Failures => "fails more often",
+                    Metric::Latency => "is slower",
+                };
+                let mut drafts = undo(format!("it {what} than {from}"));
+                drafts.insert(0, judged(change, rollout, from, evidence));
+                return drafts;
+            }
+            if change.phase == Phase::Paused {
+                Vec::new()
+            } else {
+                forward(state, change, rollout, &service.spec, evidence, now)
+            }
+        }
+        Phase::HoldingBack => match broken(state, observed, change, rollout, now) {
+            Some(why) if rollout.from.is_some() && rollout.terms.hold_back > Span::ZERO => undo(why),
+            _ if now >= rollout.warm_until() => finish(Outcome::Succeeded, format!("{} has all requests", rollout.to)),
+            _ => Vec::new(),
+        },
+        Phase::Undoing => {
+            let Some(undo) = &rollout.undo else { return Vec::new() };
+            let back = match rollout.from {
+                Some(from) => state.ready(from) >= service.spec.replicas,
+                None => state.instances_of(rollout.to).next().is_none(),
+            };
+            let deadline = service.spec.run.start_deadline;
+            if back {
+                finish(undo.outcome, undo.because.clone())
+            } else if now.since(rollout.step_at) > Span(deadline.0.saturating_mul(2)) {
+                finish(Outcome::Failed, format!("{}; and what ran before did not become ready again", undo.because))
+            } else {
+                Vec::new()
+            }
+        }
+        Phase::WaitingApproval
+        | Phase::Succeeded
+        | Phase::RolledBack
+        | Phase::Failed
+        | Phase::Cancelled
+        | Phase::Superseded => Vec::new(),
+    }
+}
+
+/// Why the new release cannot be relied on, whatever its requests say.
+fn broken(state: &State, observed: &Observed, change: &Change, rollout: &Rollout, now: Time) -> Option<String> {
+    let instances = || state.instances_of(rollout.to);
+    if let Some((id, why)) = instances().find_map(|i| i.failed_to_start().map(|why| (i.id, why))) {
+        return Some(format!("{id} could not be started: {why}"));
+    }
+    if let Some(i) = instances().find(|i| i.exits >= CRASH_LOOP_EXITS) {
+        let last = i.last_exit.as_ref().map_or(String::new(), |exit| format!("; the last time it {exit}"));
+        return Some(format!("{} ended {} times{last}", i.id, i.exits));
+    }
+    let limit = state.releases.get(&rollout.to)?.run.start_deadline;
+    // Restarts do not extend the deadline of a release that has yet to become ready for the first time. With `recreate`
+    // its time begins when the old instances are gone, so there only the instances count.
+    let first_start =
+        change.phase != Phase::HoldingBack && rollout.step.is_none() && rollout.terms.strategy != Strategy::Recreate;
+    instances().filter(|i| !i.is_ready()).find_map(|i| {
+        let since = if first_start { rollout.begun_at } else { i.condition.since() };
+        let late = now.since(since) > limit;
+        late.then(|| format!("{} was not ready within {limit}: {}", i.id, i.waiting_for(observed)))
+    })
+}
+
+fn judged(change: &Change, rollout: &Rollout, from: ReleaseId, evidence: &Evidence) -> Draft {
+    draft(change, Fact::Judged { change: change.id, from, to: rollout.to, evidence: evidence.clone() })
+}
+
+/// The next step of a rollout that nothing speaks against.
+fn forward(
+    state: &State,
+    change: &Change,
+    rollout: &Rollout,
+    spec: &ServiceSpec,
+    evidence: Option<&Evidence>,
+    now: Time,
+) -> Vec<Draft> {
+    let id = change.id;
+    let ready = state.ready(rollout.to);
+    let promote =
+        |because: String, proven| draft(change, Fact::Promoted { change: id, release: rollout.to, because, proven });
+    let stepped = |step: u32, weight| vec![draft(change, Fact::Stepped { change: id, step, weight })];
+    let rolling = rollout.terms.strategy == Strategy::Rolling;
+    let Some(from) = rollout.from.filter(|_| matches!(rollout.terms.strategy, Strategy::Canary | Strategy::Rolling))
+    else {
+        let all = ready >= spec.replicas;
+        return if all {
+            vec![promote(format!("{ready} of {ready} instances are ready"), rollout.from.is_none())]
+        } else {
+            Vec::new()
+        };
+    };
+    let Some(step) = rollout.step else {
+        return match (rolling, rollout.terms.steps.first()) {
+            (true, _) if ready >= 1 => stepped(0, Ratio::of(1, u64::from(spec.replicas))),
+            (false, Some(first)) if ready >= spec.replicas => stepped(0, *first),
+            _ => Vec::new(),
+        };
+    };
+    let verdict = evidence.map_or(Verdict::NoData, |e| e.verdict);
+    match (verdict, &rollout.held) {
+        (Verdict::SharedOutage, None) => {
+            let because = format!("{from} and {} got worse together, so something they share is failing", rollout.to);
+            return vec![draft(change, Fact::Held { change: id, because })];
+        }
+        (Verdict::SharedOutage, Some(_)) => return Vec::new(),
+        (_, Some(_)) => return vec![draft(change, Fact::Released { change: id })],
+        (_, None) => {}
+    }
+    let rested = now.since(rollout.step_at) >= rollout.terms.step_time;
+    if rolling {
+        if ready >= spec.replicas && rested {
+            return vec![promote("every instance was replaced".into(), verdict == Verdict::NotWorse)];
+        }
+        let enough = ready > step && rested;
+        return if enough {
+            stepped(step + 1, Ratio::of(u64::from(step) + 2, u64::from(spec.replicas)))
+        } else {
+            Vec::new()
+        };
+    }
+    if let (Verdict::NotWorse, Some(evidence), true) = (verdict, evidence, rested) {
+        let because = format!("it is not worse than {from}");
+        return vec![judged(change, rollout, from, evidence), promote(because, true)];
+    }
+    if rollout.deadline.is_some_and(|deadline| now >= deadline) {
+        let seen = evidence.map_or("nothing was observed".to_owned(), |e| e.sentence(from, rollout.to));
+        let because = format!("undecided at its deadline: {seen}");
+        return match rollout.terms.on_deadline {
+            OnDeadline::Rollback => vec![draft_undo(change, because, Outcome::RolledBack)],
+            OnDeadline::Promote => vec![promote(because, false)],
+            OnDeadline::Hold => Vec::new(),
+        };
+    }
+    match rollout.terms.steps.get(step as usize + 1) {
+        // Without a request to the canary at this weight, a larger weight would rest on nothing.
+        Some(next) if rested && verdict != Verdict::NoData => stepped(step + 1, *next),
+        _ => Vec::new(),
+    }
+}
+
+pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
+    let Some(change) = state.changes.get_mut(&fact.change()) else { return };
+    change.last = entry.seq;
+    if let Fact::Begun { from, to, terms, .. } = fact {
+        change.rollout = Some(Rollout {
+            from: *from,
+            to: *to,
+            terms: terms.clone(),
+            begun_at: entry.time,
+            step: None,
+            weight: Ratio::ZERO,
+            step_at: entry.time,
+            deadline: None,
+            paused_at: None,
+            held: None,
+            undo: None,
+        });
+        return;
+    }
+    let Some(rollout) = &mut change.rollout else { return };
+    match fact {
+        Fact::Begun { .. } | Fact::Judged { .. } => {}
+        Fact::Stepped { step, weight, .. } => {
+            if rollout.step.is_none() {
+                rollout.deadline = rollout.terms.deadline.map(|span| entry.time + span);
+            }
+            rollout.step = Some(*step);
+            rollout.weight = *weight;
+            rollout.step_at = entry.time;
+        }
+        Fact::Held { because, .. } => rollout.held = Some(because.clone()),
+        Fact::Released { .. } => {
+            rollout.held = None;
+            rollout.step_at = entry.time;
+        }
+        Fact::Promoted { release, proven, .. } => {
+            rollout.weight = Ratio::ONE;
+            rollout.step_at = entry.time;
+            rollout.paused_at = None;
+            change.phase = change.phase.after(change::phase::Event::Promote);
+            if let Some(service) = state.services.get_mut(&change.service) {
+                service::trust(service, *release);
+            }
+            if *proven {
+                release::set_standing(state, *release, release::Standing::Proven);
+            }
+        }
+        Fact::Undone { release, because, outcome, .. } => {
+            rollout.weight = Ratio::ZERO;
+            rollout.step_at = entry.time;
+            rollout.undo = Some(Undo { because: because.clone(), outcome: *outcome });
+            change.phase = change.phase.after(change::phase::Event::Undo);
+            let from = rollout.from;
+            if let Some(service) = state.services.get_mut(&change.service) {
+                service::distrust(service, *release, from);
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The route table that the data plane should obey, as a function of the state.
+
+use crate::{
+    Observed, State,
+    change::{Change, Phase},
+    rollout::Rollout,
+    service::Service,
+    turn::Planned,
+};
+use model::{Action, Arm, ArmRole, Endpoint, Guard, Ratio, ReleaseId, RouteTable, ServiceKey, ServiceRoutes, Strategy};
+use std::sync::Arc;
+
+/// The routes of one service; `None` when it has none.
+fn routes(state: &State, key: &ServiceKey) -> Option<ServiceRoutes> {
+    let service = state.services.get(key).filter(|s| !s.removed && !s.spec.routes.is_empty())?;
+    let (arms, guard) = match state.active_change(key).and_then(|c| Some((c, c.rollout.as_ref()?))) {
+        Some((change, rollout)) => shared(state, service, change, rollout),
+        None => (service.running.map(|r| arm(state, r, ArmRole::Running, Ratio::ONE)).into_iter().collect(), None),
+    };
+    let (spec, service) = (&service.spec, key.clone());
+    Some(ServiceRoutes { service, routes: spec.routes.clone(), traffic: spec.traffic.clone(), arms, guard })
+}
+
+fn arm(state: &State, release: ReleaseId, role: ArmRole, weight: Ratio) -> Arm {
+    let endpoints =
+        state.instances_of(release).filter_map(|i| Some(Endpoint { instance: i.id, address: i.endpoint()? }));
+    Arm { release, role, weight, endpoints: endpoints.collect() }
+}
+
+/// The arms of a service whose requests are on the move, and the guard that watches.
+fn shared(state: &State, service: &Service, change: &Change, rollout: &Rollout) -> (Vec<Arm>, Option<Guard>) {
+    let alone = |release| vec![arm(state, release, ArmRole::Running, Ratio::ONE)];
+    let to = rollout.to;
+    let Some(from) = rollout.from else {
+        return (if change.phase == Phase::Undoing { Vec::new() } else { alone(to) }, None);
+    };
+    let (ready_from, ready_to) = (state.ready(from), state.ready(to));
+    match change.phase {
+        Phase::Running | Phase::Paused => {
+            let weight = match rollout.terms.strategy {
+                // A share for a release that has nobody to answer would only be refused.
+                Strategy::Canary if ready_to > 0 => rollout.weight,
+                Strategy::Rolling => Ratio::of(u64::from(ready_to), u64::from(ready_from + ready_to)),
+                // Once the old instances are gone on purpose, requests wait for the new ones.
+                Strategy::Recreate if ready_from == 0 => return (alone(to), None),
+                Strategy::Canary | Strategy::BlueGreen | Strategy::Recreate => Ratio::ZERO,
+            };
+            let guard = rollout.terms.judgement.clone().filter(|_| rollout.step.is_some());
+            let guard = guard.map(|judgement| Guard { change: change.id, judgement });
+            if guard.is_none() && weight == Ratio::ZERO {
+                return (alone(from), None);
+            }
+            let arms =
+                vec![arm(state, from, ArmRole::Running, weight.complement()), arm(state, to, ArmRole::Canary, weight)];
+            (arms, guard)
+        }
+        Phase::HoldingBack => (alone(to), None),
+        Phase::Undoing if ready_from == 0 && ready_to > 0 => (alone(to), None),
+        Phase::Undoing => (alone(from), None),
+        Phase::WaitingApproval
+        | Phase::Succeeded
+        | Phase::RolledBack
+        | Phase::Failed
+        | Phase::Cancelled
+        | Phase::Superseded => (service.running.map(alone).unwrap_or_default(), None),
+    }
+}
+
+/// Brings the routes of one service up to date after an entry; raises the generation when that altered the table.
+pub(crate) fn refresh(state: &mut State, key: &ServiceKey, generation: u64) {
+    let new = routes(state, key);
+    let old = state.routes.services.get(key);
+    if new.as_ref() == old.map(Arc::as_ref) {
+        return;
+    }
+    match new {
+        Some(new) => drop(state.routes.services.insert(key.clone(), Arc::new(new))),
+        None => drop(state.routes.services.remove(key)),
+    }
+    state.routes.generation = generation;
+}
+
+/// The whole table.
+pub fn table(state: &State) -> RouteTable {
+    let services = state.routes.services.values().map(|routes| (**routes).clone());
+    RouteTable { generation: state.routes.generation, services: services.collect() }
+}
+
+/// Sets the table when the data plane obeys another one.
+pub(crate) fn plan(state: &State, observed: &Observed) -> Option<Planned> {
+    let proxy = observed.proxy.as_ref()?;
+    // A data plane with a newer table than ours serves a newer ledger: never push it back.
+    (proxy.generation < state.routes.generation)
+        .then(|| Planned::new(Action::SetRoutes(table(state)), "the data plane has an older table"))
+}

@@ -1,0 +1,174 @@
+//! What is intended to run: services as their owners declared them.
+
+use crate::{Code, Draft, Refusal, State, fact, release};
+use model::{ChangeId, EnvironmentName, ReleaseId, RouteMatch, ServiceKey, ServiceSpec};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// How many times a release may be named in a service's history.
+const KEPT_HISTORY: usize = 20;
+/// The most instances one service may have.
+pub const MAX_REPLICAS: u32 = 1_000;
+
+/// A service.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Service {
+    /// What is intended.
+    pub spec: Arc<ServiceSpec>,
+    /// The release that is trusted with its requests.
+    pub running: Option<ReleaseId>,
+    /// The releases that were trusted, oldest first; the last one is `running`.
+    pub history: Vec<ReleaseId>,
+    /// The change that is under way or held back.
+    pub active: Option<ChangeId>,
+    /// It is going away: its last instances are being stopped.
+    pub removed: bool,
+}
+
+/// What can happen to a service.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Fact {
+    /// This is intended from now on.
+    Declared {
+        /// Which service.
+        service: ServiceKey,
+        /// What is intended.
+        spec: Arc<ServiceSpec>,
+    },
+    /// It shall not run any more.
+    Removed {
+        /// Which service.
+        service: ServiceKey,
+    },
+}
+
+impl Fact {
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Fact::Declared { service, spec } => {
+                let routes = match spec.routes.as_slice() {
+                    [] => "no routes".to_owned(),
+                    routes => routes.iter().map(RouteMatch::to_string).collect::<Vec<_>>().join(", "),
+                };
+                format!("{service} shall run {} × on {routes}", spec.replicas)
+            }
+            Fact::Removed { service } => format!("{service} shall not run any more"),
+        }
+    }
+}
+
+impl Service {
+    /// The release to return to: the last one before `running` that was proven healthy.
+    pub fn rollback_target(&self, releases: &imbl::OrdMap<ReleaseId, release::Release>) -> Option<ReleaseId> {
+        let proven = |id: &&ReleaseId| releases.get(*id).is_some_and(|r| r.standing == release::Standing::Proven);
+        self.history.iter().rev().filter(|id| Some(**id) != self.running).find(proven).copied()
+    }
+}
+
+/// Refuses what could never run: no instance, an impossible step, routes that another service has.
+pub(crate) fn check(key: &ServiceKey, spec: &ServiceSpec) -> Result<(), Refusal> {
+    let invalid = |message: String, hint: &str| Err(Refusal::new(Code::Invalid, message, hint));
+    if spec.replicas == 0 || spec.replicas > MAX_REPLICAS {
+        return invalid(
+            format!("{key} cannot have {} replicas", spec.replicas),
+            "use 1 to 1000; to stop a service, remove it from the configuration and apply with --prune",
+        );
+    }
+    let judgement = &spec.rollout.judgement;
+    for (name, value) in [("false_alarm", judgement.false_alarm), ("miss", judgement.miss)] {
+        if value.ppm() == 0 || value.ppm() >= 500_000 {
+            return invalid(
+                format!("{key}: {name} = {value} is not a usable probability of error"),
+                "use more than 0 % and less than 50 %",
+            );
+        }
+    }
+    if judgement.tolerance.ppm() == 0 {
+        return invalid(
+            format!("{key}: tolerance = 0 % could never be shown, with any number of requests"),
+            "say how much higher a failure rate would still be acceptable, such as 0.5 %",
+        );
+    }
+    let steps = &spec.rollout.steps;
+    if steps.is_empty() || steps.iter().any(|w| w.ppm() == 0) || !steps.is_sorted_by(|a, b| a < b) {
+        return invalid(
+            format!("{key}: rollout steps must be shares above 0 % that grow"),
+            "for example [\"1 %\", \"10 %\", \"50 %\"]",
+        );
+    }
+    if let Some(path) = spec.routes.iter().map(|r| &r.path).find(|p| !p.starts_with('/')) {
+        return invalid(format!("{key}: the route path `{path}` does not begin with `/`"), "");
+    }
+    Ok(())
+}
+
+/// Refuses two services on one route, among these declarations and all services that are not among them.
+pub(crate) fn check_routes(
+    state: &State,
+    declared: &BTreeMap<ServiceKey, &ServiceSpec>,
+    pruned: Option<&EnvironmentName>,
+) -> Result<(), Refusal> {
+    let stays = |key: &ServiceKey| pruned != Some(&key.environment) && !declared.contains_key(key);
+    let others = state.services.iter().filter(|(key, s)| !s.removed && stays(key));
+    let mut taken: BTreeMap<&RouteMatch, &ServiceKey> = BTreeMap::new();
+    for (key, service) in others {
+        service.spec.routes.iter().for_each(|route| {
+            taken.insert(route, key);
+        });
+    }
+    for (key, spec) in declared {
+        for route in &spec.routes {
+            if let Some(other) = taken.insert(route, key) {
+                return Err(Refusal::new(
+                    Code::RouteTaken,
+                    format!("{key} and {other} both want {route}"),
+                    "give one of them another host or path",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn apply(state: &mut State, fact: &Fact) {
+    match fact {
+        Fact::Declared { service, spec } => match state.services.get_mut(service) {
+            Some(known) => {
+                known.spec = spec.clone();
+                known.removed = false;
+            }
+            None => {
+                let new =
+                    Service { spec: spec.clone(), running: None, history: Vec::new(), active: None, removed: false };
+                state.services.insert(service.clone(), new);
+            }
+        },
+        Fact::Removed { service } => {
+            if let Some(known) = state.services.get_mut(service) {
+                known.removed = true;
+            }
+        }
+    }
+}
+
+/// Trusts a release with a service's requests.
+pub(crate) fn trust(service: &mut Service, release: ReleaseId) {
+    service.running = Some(release);
+    service.history.push(release);
+    if service.history.len() > KEPT_HISTORY {
+        service.history.remove(0);
+    }
+}
+
+/// Takes the trust back that `release` was given, and gives it to `before`.
+pub(crate) fn distrust(service: &mut Service, release: ReleaseId, before: Option<ReleaseId>) {
+    if service.running == Some(release) {
+        service.history.pop();
+        service.running = before;
+    }
+}
+
+/// A draft of a service fact within a change.
+pub(crate) fn draft(change: ChangeId, fact: Fact) -> Draft {
+    fact::draft(fact::change_stream(change), fact::Fact::Service(fact))
+}

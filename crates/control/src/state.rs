@@ -1,0 +1,95 @@
+//! Everything that is intended and known for certain: the fold of the ledger.
+//!
+//! Persistent maps make a snapshot for readers free: clone the state, hand it out, go on.
+
+use crate::{change, instance, release, service};
+use imbl::OrdMap;
+use model::{ChangeId, InstanceId, ReleaseId, ServiceKey, ServiceRoutes};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How many finished changes stay in the state; older ones live in the ledger only.
+pub const KEPT_CHANGES: usize = 500;
+
+/// The state. Changed by [`crate::apply`] and nothing else.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The next ids.
+    pub next: Next,
+    /// Services by name.
+    pub services: OrdMap<ServiceKey, service::Service>,
+    /// Releases that run, may be returned to, or are among the last few of their service.
+    pub releases: OrdMap<ReleaseId, release::Release>,
+    /// Changes: all open ones and the last [`KEPT_CHANGES`] finished.
+    pub changes: OrdMap<ChangeId, change::Change>,
+    /// Instances that are intended, or were and are not gone yet.
+    pub instances: OrdMap<InstanceId, instance::Instance>,
+    /// What the data plane should obey.
+    pub routes: Routes,
+}
+
+/// Counters that give ids.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Next {
+    /// Of the next change.
+    pub change: ChangeId,
+    /// Of the next release.
+    pub release: ReleaseId,
+    /// Of the next instance.
+    pub instance: InstanceId,
+}
+
+impl Next {
+    /// Gives out the next change id.
+    pub(crate) fn take_change(&mut self) -> ChangeId {
+        let id = self.change;
+        self.change.0 += 1;
+        id
+    }
+
+    /// Gives out the next release id.
+    pub(crate) fn take_release(&mut self) -> ReleaseId {
+        let id = self.release;
+        self.release.0 += 1;
+        id
+    }
+
+    /// Gives out the next instance id.
+    pub(crate) fn take_instance(&mut self) -> InstanceId {
+        let id = self.instance;
+        self.instance.0 += 1;
+        id
+    }
+}
+
+impl Default for Next {
+    fn default() -> Self {
+        Next { change: ChangeId(1), release: ReleaseId(1), instance: InstanceId(1) }
+    }
+}
+
+/// The intended route table, kept per service so that one entry costs the work of one service.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Routes {
+    /// One above the sequence number of the entry that last altered the table.
+    pub generation: u64,
+    /// The routes of every service that has some.
+    pub services: OrdMap<ServiceKey, Arc<ServiceRoutes>>,
+}
+
+impl State {
+    /// The change of a service that is under way or held back, if there is one.
+    pub fn active_change(&self, service: &ServiceKey) -> Option<&change::Change> {
+        self.changes.get(&self.services.get(service)?.active?)
+    }
+
+    /// The instances of a release that are meant to stay.
+    pub fn instances_of(&self, release: ReleaseId) -> impl Iterator<Item = &instance::Instance> {
+        self.instances.values().filter(move |i| i.release == release && i.retired.is_none())
+    }
+
+    /// How many instances of a release are ready and meant to stay.
+    pub fn ready(&self, release: ReleaseId) -> u32 {
+        self.instances_of(release).filter(|i| i.endpoint().is_some()).count() as u32
+    }
+}

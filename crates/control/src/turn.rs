@@ -1,0 +1,167 @@
+//! One turn of the loop: what to record, and what to do.
+
+use crate::{
+    Command, Draft, Entry, Fact, Observed, Refusal, Request, State, change, clock, instance, refusal::Code, release,
+    rollout, route, service,
+};
+use model::{Action, ChangeId, ReleaseId, ServiceKey, Time};
+use policy::Policy;
+use std::collections::BTreeMap;
+
+/// What can make something be recorded.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input {
+    /// Someone asks for something.
+    Command(Box<Request>),
+    /// Something was reported, or time has passed: what follows from the world as it is now?
+    Observed,
+    /// The machine's clock was set, by this many milliseconds.
+    ClockStepped(i64),
+}
+
+/// An action and why.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Planned {
+    /// What to do.
+    pub action: Action,
+    /// Why, one sentence.
+    pub because: String,
+}
+
+impl Planned {
+    pub(crate) fn new(action: Action, because: impl Into<String>) -> Planned {
+        Planned { action, because: because.into() }
+    }
+}
+
+/// What to record. For [`Input::Observed`], call it again after the drafts are folded, until it returns none: one fact
+/// leads to the next.
+///
+/// # Errors
+/// A refusal, for a command that cannot be followed now. Nothing is recorded then.
+pub fn decide(
+    state: &State,
+    observed: &Observed,
+    policy: &Policy,
+    now: Time,
+    input: &Input,
+) -> Result<Vec<Draft>, Refusal> {
+    let mut drafts = match input {
+        Input::Command(request) => command(state, policy, request)?,
+        Input::ClockStepped(by_ms) => clock::decide(*by_ms),
+        Input::Observed => consequences(state, observed, now),
+    };
+    locate(state, &mut drafts);
+    Ok(drafts)
+}
+
+/// Says of each draft which service it concerns, so that the story of a service can be told.
+fn locate(state: &State, drafts: &mut [Draft]) {
+    let mut proposed: BTreeMap<ChangeId, ServiceKey> = BTreeMap::new();
+    for draft in drafts {
+        if let Fact::Change(change::Fact::Proposed { change, service, .. }) = &draft.what {
+            proposed.insert(*change, service.clone());
+        }
+        let of_change = |id: ChangeId| state.changes.get(&id).map(|c| &c.service).or(proposed.get(&id)).cloned();
+        let service = match &draft.what {
+            Fact::Service(service::Fact::Declared { service, .. } | service::Fact::Removed { service })
+            | Fact::Release(release::Fact::Created { service, .. })
+            | Fact::Instance(instance::Fact::Placed { service, .. }) => Some(service.clone()),
+            Fact::Change(fact) => of_change(fact.change()),
+            Fact::Rollout(fact) => of_change(fact.change()),
+            Fact::Instance(fact) => state.instances.get(&fact.instance()).map(|i| i.service.clone()),
+            Fact::Clock(_) => None,
+        };
+        draft.at = service.map(|s| s.to_string());
+    }
+}
+
+fn command(state: &State, policy: &Policy, request: &Request) -> Result<Vec<Draft>, Refusal> {
+    change::propose::permitted(policy, request)?;
+    if request.reason.trim().is_empty() {
+        return Err(Refusal::new(Code::ReasonRequired, "no reason was given", "say why with --reason \"…\""));
+    }
+    let drafts = match &request.command {
+        Command::Apply { .. } | Command::Deploy { .. } | Command::Scale { .. } => {
+            change::propose::decide(state, policy, request)
+        }
+        Command::Rollback { service, to } => match undoable(state, service, *to) {
+            Some(change) => {
+                let because = format!("{}: {}", request.actor, request.reason);
+                Ok(vec![rollout::draft_undo(change, because, change::Outcome::RolledBack)])
+            }
+            None => change::propose::decide(state, policy, request),
+        },
+        Command::Approve { change, digest } => change::decide_approve(state, request, *change, *digest),
+        Command::Pause { change } => change::decide_pause(state, *change),
+        Command::Resume { change } => change::decide_resume(state, *change),
+        Command::Promote { change } => rollout::decide_promote(state, request, *change),
+        Command::Cancel { change } => change::decide_cancel(state, request, *change),
+    }?;
+    Ok(drafts.into_iter().map(|draft| signed(draft, request)).collect())
+}
+
+/// The change that a rollback need only undo, because what it would return to still runs.
+fn undoable<'s>(state: &'s State, service: &ServiceKey, to: Option<ReleaseId>) -> Option<&'s change::Change> {
+    let active = state.active_change(service)?;
+    let rollout = active.rollout.as_ref()?;
+    let returns = rollout.from.is_some() && (to.is_none() || to == rollout.from);
+    (returns && active.phase.next(change::phase::Event::Undo).is_some()).then_some(active)
+}
+
+/// What follows from a command bears the name and the reason of who gave it.
+fn signed(mut draft: Draft, request: &Request) -> Draft {
+    draft.actor = request.actor.clone();
+    draft.on_behalf_of = request.on_behalf_of.clone();
+    draft.why = Some(request.reason.trim().to_owned());
+    draft
+}
+
+/// One round of what follows from the state, the observation and the time. Instances come first, because what they are
+/// decides what is needed; what is needed comes before what changes, because a change looks at what is ready.
+fn consequences(state: &State, observed: &Observed, now: Time) -> Vec<Draft> {
+    let drafts = instance::advance(state, observed, now);
+    if !drafts.is_empty() {
+        return drafts;
+    }
+    let drafts = instance::settle(state);
+    if !drafts.is_empty() {
+        return drafts;
+    }
+    let open = state.changes.values().filter(|c| c.phase.is_open());
+    open.flat_map(|change| match &change.rollout {
+        Some(_) => rollout::advance(state, observed, change, now),
+        None => change::advance(state, change, now).into_iter().collect(),
+    })
+    .collect()
+}
+
+/// What to do now: everything in which the world differs from what is intended. Call it after every turn; actions that
+/// were handed out and have not shown an effect yet come again.
+pub fn plan(state: &State, observed: &Observed, now: Time) -> Vec<Planned> {
+    let mut planned: Vec<Planned> = route::plan(state, observed).into_iter().collect();
+    planned.extend(instance::plan(state, observed, now));
+    if observed.instances.is_some() {
+        planned.push(Planned::new(
+            Action::KeepArtifacts(release::kept_artifacts(state)),
+            "nothing else can be returned to",
+        ));
+    }
+    planned
+}
+
+/// The change that a command made or steered, as seen from its entries: what to show to who gave it.
+pub fn changes_of(entries: &[Entry]) -> Vec<ChangeId> {
+    let mut ids: Vec<ChangeId> = entries
+        .iter()
+        .filter_map(|entry| match &entry.what {
+            Fact::Change(change::Fact::Proposed { change, .. }) => Some(*change),
+            Fact::Change(fact) => Some(fact.change()),
+            Fact::Rollout(fact) => Some(fact.change()),
+            Fact::Service(_) | Fact::Release(_) | Fact::Instance(_) | Fact::Clock(_) => None,
+        })
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
