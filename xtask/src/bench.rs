@@ -1,0 +1,108 @@
+//! Measures, and writes what was measured to docs/benchmarks.md: each part replaces its own section there, between its
+//! markers, with the command that repeats it and the machine it ran on. There is no date: the commit has one.
+
+use crate::{
+    error::Error,
+    workspace::{Workspace, output, shown},
+};
+use clap::ValueEnum;
+use std::fs;
+
+const PAGE: &str = "docs/benchmarks.md";
+const PREFACE: &str =
+    "# Benchmarks\n\nWritten by `cargo xtask bench`. Figures of different sections may come from different machines.\n";
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum What {
+    /// Appending to, reading and verifying the ledger
+    Ledger,
+    /// Errors of the judge and how soon it decides
+    Judge,
+    /// All of it
+    All,
+}
+
+/// A section of the page and the example program that measures for it.
+struct Section {
+    what: What,
+    name: &'static str,
+    title: &'static str,
+    package: &'static str,
+    example: &'static str,
+}
+
+const SECTIONS: &[Section] = &[
+    Section { what: What::Ledger, name: "ledger", title: "The ledger", package: "store", example: "ledger_figures" },
+    Section { what: What::Judge, name: "judge", title: "The judge", package: "judge", example: "figures" },
+];
+
+/// Measures and writes.
+pub(crate) fn run(workspace: &Workspace, what: What) -> Result<(), Error> {
+    for section in SECTIONS.iter().filter(|section| what == What::All || what == section.what) {
+        let mut command = workspace.cargo(["run", "--release", "-p", section.package, "--example", section.example]);
+        println!("$ {}", shown(&command));
+        let figures = output(&mut command)?;
+        print!("{figures}");
+        let text = format!("`{}` on {}.\n\n{}", shown(&command), machine(), as_markdown(&figures));
+        let page = if workspace.root.join(PAGE).exists() { workspace.read(PAGE)? } else { PREFACE.to_owned() };
+        workspace.write(PAGE, &with_section(&page, section.name, section.title, &text))?;
+    }
+    Ok(())
+}
+
+/// What a program printed, as it is when it is Markdown and as a block of text otherwise.
+fn as_markdown(figures: &str) -> String {
+    let figures = figures.trim_end();
+    if figures.trim_start().starts_with(['|', '#', '-']) {
+        figures.to_owned()
+    } else {
+        format!("```text\n{figures}\n```")
+    }
+}
+
+/// The page with the section's text replaced, or with the section added at its end.
+fn with_section(page: &str, name: &str, title: &str, text: &str) -> String {
+    let (open, close) = (format!("<!-- bench:{name} -->"), format!("<!-- /bench:{name} -->"));
+    let block = format!("{open}\n{text}\n{close}");
+    match page.split_once(&open).and_then(|(before, rest)| Some((before, rest.split_once(&close)?.1))) {
+        Some((before, after)) => format!("{before}{block}{after}"),
+        None => format!("{}\n\n## {title}\n\n{block}\n", page.trim_end()),
+    }
+}
+
+/// What matters about this machine, in a line.
+fn machine() -> String {
+    let field = |path: &str, name: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "an unknown processor".into());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory_gib = field("/proc/meminfo", "MemTotal")
+        .and_then(|kib| kib.trim_end_matches(" kB").parse::<f64>().ok())
+        .map_or_else(String::new, |kib| format!(", {:.0} GiB", kib / (1 << 20) as f64));
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{processors} × {processor}{memory_gib}, Linux {}", kernel.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{as_markdown, with_section};
+
+    #[test]
+    fn a_section_is_added_once_and_then_replaced() {
+        let first = with_section("# Benchmarks\n", "a", "A", "old");
+        assert_eq!(first, "# Benchmarks\n\n## A\n\n<!-- bench:a -->\nold\n<!-- /bench:a -->\n");
+        let both = with_section(&first, "b", "B", "other");
+        let again = with_section(&both, "a", "A", "new");
+        assert_eq!(again, both.replace("old", "new"));
+    }
+
+    #[test]
+    fn text_that_is_not_markdown_becomes_a_block() {
+        assert_eq!(as_markdown("| a |\n"), "| a |");
+        assert_eq!(as_markdown("1 2\n"), "```text\n1 2\n```");
+    }
+}
