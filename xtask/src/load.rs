@@ -86,6 +86,9 @@ pub(crate) fn run(options: Options) -> Result<(), Error> {
         Ok::<_, Error>(running.stop().await)
     })?;
     show(&summary, options.json, "summary");
+    for failure in summary.failures.iter().filter(|_| !options.json) {
+        println!("          after {} ms: {}: {}", failure.at_ms, failure.request, failure.why);
+    }
     match summary.failed() {
         0 => Ok(()),
         failed => Err(Error::FailedRequests { failed, sent: summary.sent }),

@@ -119,3 +119,68 @@ fn explained(error: &(dyn StdError + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{generator::Pace, mix::Mix};
+    use std::{net::SocketAddr, time::Duration};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    /// What one request becomes when the service writes this to each connection and closes it; `None`: it is never
+    /// answered.
+    async fn outcome(written: Option<&'static str>) -> Outcome {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 1024];
+            let read = stream.read(&mut head).await.unwrap();
+            assert!(read > 0);
+            match written {
+                Some(text) => stream.write_all(text.as_bytes()).await.unwrap(),
+                None => std::future::pending().await,
+            }
+        });
+        let outcome = send(address, if written.is_some() { 10_000 } else { 50 }).await;
+        service.abort();
+        outcome
+    }
+
+    async fn send(address: SocketAddr, timeout_ms: u64) -> Outcome {
+        let mix = Mix::parse(&["GET /"]).unwrap();
+        let shot = mix.pick(1, 1).clone();
+        let plan = Plan {
+            address,
+            host: "test".into(),
+            mix,
+            connections: 1,
+            pace: Pace::Closed,
+            timeout: Duration::from_millis(timeout_ms),
+            by: None,
+            seed: 1,
+        };
+        Client::new(Arc::new(plan)).send(&shot, Instant::now()).await.0.outcome
+    }
+
+    #[tokio::test]
+    async fn each_way_to_end_is_told_apart() {
+        assert_eq!(outcome(Some("HTTP/1.1 204 No Content\r\n\r\n")).await, Outcome::Answered(204));
+        assert_eq!(outcome(Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")).await, Outcome::Answered(200));
+        assert_eq!(outcome(Some("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok")).await, Outcome::Truncated);
+        assert_eq!(outcome(Some("HTTP/1.1 200 O")).await, Outcome::Reset);
+        assert_eq!(outcome(Some("")).await, Outcome::Reset);
+        assert_eq!(outcome(None).await, Outcome::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_port_nobody_listens_on_refuses() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        assert_eq!(send(address, 10_000).await, Outcome::Refused);
+    }
+}

@@ -113,15 +113,16 @@ impl Running {
     /// Sends nothing more, waits for what is under way (at most the time a request may take), and sums up.
     pub(crate) async fn stop(mut self) -> Figures {
         let took = self.shared.start.elapsed();
-        self.stop.send_replace(true);
-        while self.clients.join_next().await.is_some() {}
-        self.shared.take_into(&mut self.total);
-        let figures = self.total.figures(took, took, 0);
         let due = match self.shared.plan.pace {
             Pace::Open { per_second } => (took.as_secs_f64() * per_second) as u64,
             Pace::Closed => 0,
         };
-        Figures { unsent: due.saturating_sub(figures.sent), ..figures }
+        // A client that waits for its request to be due has taken it. What is due and not taken found every client busy.
+        let unsent = due.saturating_sub(self.shared.next.load(Ordering::Relaxed));
+        self.stop.send_replace(true);
+        while self.clients.join_next().await.is_some() {}
+        self.shared.take_into(&mut self.total);
+        self.total.figures(took, took, unsent)
     }
 }
 
@@ -166,5 +167,27 @@ impl Shared {
         for tally in &self.tallies {
             sum.add(&tally.lock().unwrap_or_else(PoisonError::into_inner).take());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn in_open_loop_latency_counts_from_when_the_request_was_due() {
+        let plan = Plan {
+            address: ([127, 0, 0, 1], 9).into(),
+            host: "x".into(),
+            mix: Mix::shop().unwrap(),
+            connections: 1,
+            pace: Pace::Open { per_second: 10.0 },
+            timeout: Duration::from_secs(1),
+            by: None,
+            seed: 1,
+        };
+        let start = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
+        let shared = Shared { plan: Arc::new(plan), start, next: AtomicU64::new(0), tallies: Vec::new() };
+        assert_eq!(shared.wait(20).await, start + Duration::from_secs(2));
     }
 }

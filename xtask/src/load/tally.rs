@@ -91,7 +91,7 @@ impl Counts {
 }
 
 /// One request that failed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Failure {
     /// When it ended, counted from the start of the run.
     pub(crate) at_ms: u64,
@@ -172,8 +172,9 @@ impl Tally {
         for (label, counts) in &other.by_label {
             self.by_label.entry(label.clone()).or_default().add(counts);
         }
-        let room = FAILURES_KEPT.saturating_sub(self.failures.len());
-        self.failures.extend(other.failures.iter().take(room).cloned());
+        self.failures.extend(other.failures.iter().cloned());
+        self.failures.sort_by_key(|failure| failure.at_ms);
+        self.failures.truncate(FAILURES_KEPT);
         // Both have the same bounds, hence nothing is out of them.
         let _ = self.latencies_us.add(&other.latencies_us);
     }
@@ -255,9 +256,6 @@ impl fmt::Display for Figures {
         }
         for (label, counts) in &self.by {
             write!(f, "  {label}: {} ok, {} failed", counts.success + counts.redirect, counts.failed())?;
-        }
-        for failure in &self.failures {
-            write!(f, "\n          after {} ms: {}: {}", failure.at_ms, failure.request, failure.why)?;
         }
         Ok(())
     }
