@@ -60,6 +60,8 @@ enum Task {
 fn main() -> ExitCode {
     match run(Arguments::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
+        // The summary has said so, and its last line stays the last.
+        Err(Error::Checks) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("xtask: {error}");
             let mut source = error.source();
