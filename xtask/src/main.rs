@@ -3,7 +3,7 @@
 //! `test` is everything CI runs; the others are its parts, or tools for work on the project. The tasks see the product
 //! from outside, as a user does: none of its crates is linked here.
 //!
-//! Start reading at [`test`] for what is checked, at [`tidy`] for the rules of the house, at [`load`] for the load generator.
+//! Start reading at [`mod@test`] for what is checked, at [`tidy`] for the rules of the house, at [`load`] for the load generator.
 
 mod bench;
 mod error;
