@@ -1,6 +1,6 @@
 //! A store in memory, for the simulator: it loses nothing, and fails exactly as it is told to.
 
-use crate::{Frontier, MAX_BATCH, Store, TreeHead, leaf_hash, store::Error};
+use crate::{Frontier, MAX_BATCH, MAX_ENTRY_BYTES, Store, TreeHead, leaf_hash, store::Error};
 use model::Seq;
 
 /// What goes wrong at the next append.
@@ -65,6 +65,9 @@ impl Store for Memory {
         }
         if batch.len() > MAX_BATCH {
             return Err(Error::TooMany(batch.len()));
+        }
+        if let Some(long) = batch.iter().find(|bytes| bytes.len() > MAX_ENTRY_BYTES) {
+            return Err(Error::TooLong(long.len()));
         }
         let actual = Seq(self.frontier.size());
         if at != actual {

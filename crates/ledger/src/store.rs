@@ -1,7 +1,7 @@
 //! What the ledger asks of the place where it is kept. Two keep this promise: [`crate::Memory`] for the simulator and
 //! `store::Ledger` on disk.
 
-use crate::TreeHead;
+use crate::{MAX_ENTRY_BYTES, TreeHead};
 use model::Seq;
 
 /// How many entries one append may have: what one group commit holds.
@@ -19,7 +19,7 @@ pub trait Store {
     /// and the store must be opened again, which tells.
     ///
     /// # Errors
-    /// [`Error::Moved`], [`Error::TooMany`] and [`Error::DiskFull`] change nothing and the next append may succeed.
+    /// [`Error::Moved`], [`Error::TooMany`], [`Error::TooLong`] and [`Error::DiskFull`] change nothing and the next append may succeed.
     /// After [`Error::Stopped`] every append is refused.
     fn append(&mut self, at: Seq, batch: &[Vec<u8>]) -> Result<TreeHead, Error>;
 
@@ -44,6 +44,9 @@ pub enum Error {
     /// A batch is too long.
     #[error("{0} entries are too many for one append; at most {MAX_BATCH} are allowed")]
     TooMany(usize),
+    /// An entry is too long.
+    #[error("an entry of {0} bytes is longer than the {MAX_ENTRY_BYTES} allowed")]
+    TooLong(usize),
     /// No room. Nothing was written and nothing is lost.
     #[error(
         "the disk is full, so the ledger takes no entry; nothing recorded is lost. Make room, then repeat what you wanted"
