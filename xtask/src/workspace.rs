@@ -212,3 +212,34 @@ pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_the_shortest_way_to_a_package() {
+        let uses = [("a", vec!["b", "c"]), ("b", vec!["d"]), ("c", vec!["e"]), ("d", vec!["e"]), ("e", vec!["a"])];
+        let names = uses.iter().map(|(id, _)| ((*id).to_owned(), format!("package-{id}")));
+        let workspace = Workspace {
+            root: PathBuf::new(),
+            target: PathBuf::new(),
+            crates: Vec::new(),
+            packages: names.chain([("x".to_owned(), "package-x".to_owned())]).collect(),
+            uses: uses
+                .iter()
+                .map(|(id, used)| ((*id).to_owned(), used.iter().map(|u| (*u).to_owned()).collect()))
+                .collect(),
+        };
+        let a = Crate {
+            name: "package-a".into(),
+            description: String::new(),
+            directory: String::new(),
+            uses: Vec::new(),
+            pure: true,
+            id: "a".into(),
+        };
+        assert_eq!(workspace.chain(&a, "package-e").unwrap(), ["package-a", "package-c", "package-e"]);
+        assert_eq!(workspace.chain(&a, "package-x"), None);
+    }
+}
