@@ -44,7 +44,7 @@ pub(super) fn check_decisions(pages: &[(String, String)]) -> Vec<Complaint> {
         }
         if !text.starts_with(&format!("# {}: ", &name[..name.len().min(4)])) {
             complaints
-                .push(Complaint::new(path, format!("begin with the title, as in `# {number}: Record decisions`")));
+                .push(Complaint::new(path, format!("begin with the title, as in `# {number}: In a few words`")));
         }
         if !text.lines().any(|line| line.starts_with("Status: ")) {
             complaints.push(Complaint::new(path, "needs a line `Status: proposed`, `accepted` or `superseded by …`"));
