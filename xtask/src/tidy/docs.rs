@@ -42,9 +42,8 @@ pub(super) fn check_decisions(pages: &[(String, String)]) -> Vec<Complaint> {
             complaints
                 .push(Complaint::new(path, format!("the next decision is {number}: numbers have no gaps, no doubles")));
         }
-        if !text.starts_with(&format!("# {}: ", &name[..name.len().min(4)])) {
-            complaints
-                .push(Complaint::new(path, format!("begin with the title, as in `# {number}: In a few words`")));
+        if !text.starts_with(&format!("# {}. ", i + 1)) {
+            complaints.push(Complaint::new(path, format!("begin with the title, as in `# {}. In a few words`", i + 1)));
         }
         if !text.lines().any(|line| line.starts_with("Status: ")) {
             complaints.push(Complaint::new(path, "needs a line `Status: proposed`, `accepted` or `superseded by …`"));
@@ -137,9 +136,9 @@ mod tests {
     fn decisions_are_numbered_without_gaps() {
         let decision =
             |name: &str, title: &str| page(&format!("docs/adr/{name}"), &format!("{title}\n\nStatus: accepted\n"));
-        let good = [decision("0001-a.md", "# 0001: A"), decision("0002-b.md", "# 0002: B")];
+        let good = [decision("0001-a.md", "# 1. A"), decision("0002-b.md", "# 2. B")];
         assert_eq!(check_decisions(&good), []);
-        assert_eq!(check_decisions(&[decision("0001-a.md", "# 0001: A"), decision("0003-b.md", "# 0003: B")]).len(), 1);
-        assert_eq!(check_decisions(&[page("docs/adr/0001-a.md", "# 0001: A\n")]).len(), 1);
+        assert_eq!(check_decisions(&[decision("0001-a.md", "# 1. A"), decision("0003-b.md", "# 2. B")]).len(), 1);
+        assert_eq!(check_decisions(&[page("docs/adr/0001-a.md", "# 1. A\n")]).len(), 1);
     }
 }
