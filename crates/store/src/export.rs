@@ -168,3 +168,6 @@ impl Tiles<'_> {
         Ok(Digest(hash))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ pub mod head;
 mod key;
 mod place;
 pub mod reader;
+#[cfg(test)]
+mod sample;
 pub mod snapshot;
 pub mod writer;
 

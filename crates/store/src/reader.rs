@@ -153,3 +153,6 @@ pub(crate) fn verify_database(
         verifier.finish().map_err(damaged)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,14 +28,14 @@ pub struct Snapshot {
     pub blob: Vec<u8>,
 }
 
-/// What precedes the state in a snapshot's file, after its own length in four bytes.
+/// What precedes the state in a snapshot's file. The file is: the digest of all that follows, the length of this in four
+/// bytes, this, the state.
 #[derive(Serialize, Deserialize)]
 struct Header {
     fold_version: u32,
     state_hash: Digest,
     frontier: Frontier,
     numbering: Numbering,
-    blob: Digest,
 }
 
 pub(crate) fn put(place: &Place, snapshot: &Snapshot) -> Result<(), Error> {
@@ -47,13 +47,12 @@ pub(crate) fn put(place: &Place, snapshot: &Snapshot) -> Result<(), Error> {
         state_hash: snapshot.state_hash,
         frontier: snapshot.frontier.clone(),
         numbering: snapshot.numbering.clone(),
-        blob: Digest::of(&snapshot.blob),
     };
     let unwritable = |error: &dyn std::fmt::Display| io("write", &path)(std::io::Error::other(error.to_string()));
     let header = cbor::to_vec(&header).map_err(|error| unwritable(&error))?;
     let length = u32::try_from(header.len()).map_err(|error| unwritable(&error))?;
     let content = [&length.to_be_bytes()[..], &header, &snapshot.blob].concat();
-    replace(&path, &content, 0o600)?;
+    replace(&path, &[&Digest::of(&content).0[..], &content].concat(), 0o600)?;
     for old in files(place).into_iter().skip(KEPT) {
         fs::remove_file(&old).map_err(io("remove", &old))?;
     }
@@ -76,18 +75,15 @@ pub(crate) fn latest(place: &Place, database: &Database, size: u64, fold_version
 }
 
 fn read(path: &PathBuf) -> Option<Snapshot> {
-    let content = fs::read(path).ok()?;
+    let file = fs::read(path).ok()?;
+    let (digest, content) = file.split_first_chunk::<32>()?;
+    if Digest::of(content) != Digest(*digest) {
+        return None;
+    }
     let (length, rest) = content.split_first_chunk::<4>()?;
     let (header, blob) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-    let header: Header = cbor::from_slice(header).ok()?;
-    let Header { fold_version, state_hash, frontier, numbering, blob: digest } = header;
-    (Digest::of(blob) == digest).then(|| Snapshot {
-        fold_version,
-        state_hash,
-        frontier,
-        numbering,
-        blob: blob.to_vec(),
-    })
+    let Header { fold_version, state_hash, frontier, numbering } = cbor::from_slice(header).ok()?;
+    Some(Snapshot { fold_version, state_hash, frontier, numbering, blob: blob.to_vec() })
 }
 
 /// The snapshots, newest first.
@@ -103,3 +99,6 @@ fn files(place: &Place) -> Vec<PathBuf> {
     files.reverse();
     files
 }
+
+#[cfg(test)]
+mod tests;

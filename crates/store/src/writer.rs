@@ -13,7 +13,7 @@ use std::fs::File;
 
 /// How many entries are checked against their hashes whenever a ledger is opened to be written: the newest ones, so that
 /// opening takes about a second at most. [`crate::verify_live`] checks all, beside the writer.
-pub const CHECKED_AT_OPEN: u64 = 500_000;
+pub const CHECKED_AT_OPEN: u64 = 1_000_000;
 
 /// A ledger on disk, opened to write. Only one can be open at a time.
 #[derive(Debug)]
