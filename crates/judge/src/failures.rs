@@ -4,6 +4,7 @@ use crate::{
     label::{self, Factors},
     not_worse::NotWorse,
     rate::{Rate, Schedule},
+    tally::ceiling,
     wealth::Wealth,
 };
 use model::Ratio;
@@ -15,8 +16,12 @@ const RATES: [f64; 3] = [0.1, 0.5, 0.97];
 /// And one bet on the rate the canary has had so far.
 const BETS: usize = ODDS.len() + RATES.len() + 1;
 
-/// How much is staked on each bet.
-const SHARES: [f64; BETS] = [1.0; BETS];
+/// How much is staked on each of them, in this order.
+const SHARES: [f64; BETS] = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 3.0, 1.0];
+
+/// Below this rate of the canary a bet is settled on failures only. A unit that did not fail tells next to nothing then,
+/// and what does not matter cannot mislead: units that were lost, or are late, are mostly such.
+const SURE: f64 = 0.75;
 
 /// Evidence on failures.
 #[derive(Clone, Debug)]
@@ -29,13 +34,13 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// With the tolerance and error of acceptance, and where evidence against the canary is cut.
-    pub(crate) fn new(tolerance: f64, miss: f64, ceiling: f64) -> Failures {
+    /// With the tolerance and error of acceptance, and where evidence against the canary convinces.
+    pub(crate) fn new(tolerance: f64, miss: f64, bound: f64) -> Failures {
         Failures {
             rates: [Rate::new(0.1, 32_768.0), Rate::new(0.5, 1_024.0)],
             schedule: Schedule::default(),
             factors: label::no_bet(),
-            worse: Wealth::new(SHARES, ceiling),
+            worse: Wealth::new(SHARES, ceiling(bound)),
             not_worse: NotWorse::new(tolerance, miss),
         }
     }
@@ -52,6 +57,9 @@ impl Failures {
         let learned = std::iter::once(self.rates[1].estimate());
         for (k, canary) in odds.chain(RATES).chain(learned).enumerate() {
             label::plan(&mut self.factors, k, weight, [running, canary]);
+            if canary < SURE {
+                self.factors.iter_mut().for_each(|[succeeded, _]| succeeded[k] = 0.0);
+            }
         }
         self.not_worse.plan(weight, running);
     }
@@ -64,6 +72,18 @@ impl Failures {
     /// Settles the bets that it is not.
     pub(crate) fn settle_not_worse(&mut self, arm: usize, failed: bool) {
         self.not_worse.settle(arm, failed);
+    }
+
+    /// What is gained from here on may have to be given back.
+    pub(crate) fn mark(&mut self) {
+        self.worse.mark();
+        self.not_worse.mark();
+    }
+
+    /// Gives back what was gained since the last mark.
+    pub(crate) fn give_back(&mut self) {
+        self.worse.give_back();
+        self.not_worse.give_back();
     }
 
     /// Learns from the unit what to bet on later ones.

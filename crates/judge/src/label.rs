@@ -49,9 +49,10 @@ mod tests {
             for rates in [[1e-7, 0.5], [0.01, 0.02], [0.3, 0.999_999]] {
                 let mut factors = no_bet::<1>();
                 plan(&mut factors, 0, weight, rates);
-                for hit in 0..2 {
-                    let mean = weight * factors[1][hit][0].exp() + (1.0 - weight) * factors[0][hit][0].exp();
-                    assert!((mean - 1.0).abs() < 1e-9, "{weight} {rates:?} {hit}: {mean}");
+                let [running, canary] = factors;
+                for (running, canary) in running.iter().zip(&canary) {
+                    let mean = weight * canary[0].exp() + (1.0 - weight) * running[0].exp();
+                    assert!((mean - 1.0).abs() < 1e-9, "{weight} {rates:?}: {mean}");
                 }
             }
         }

@@ -1,57 +1,44 @@
 //! The bets on latency: that units of the canary are slower than quantiles of the running release, and that they are not.
 //!
-//! Five thresholds catch both a release that is slower throughout and one that is slow for a few. They are quantiles of
-//! the running release's earlier units, so that they move with it.
+//! The thresholds are quantiles of the running release's earlier units, so that they move with it.
 
 use crate::{
     histogram::Histogram,
     label::{self, Factors},
     not_worse::NotWorse,
     rate::Schedule,
-    wealth::Wealth,
+    slower::{BETS, ODDS, QUANTILES, Slower},
+    tally::ceiling,
 };
-use model::{Ratio, latency::bucket};
-
-/// The running release's quantiles that are the thresholds. The first is the one tolerances are given for.
-pub(crate) const QUANTILES: [f64; 5] = [0.5, 0.75, 0.9, 0.97, 0.99];
-/// The canary's odds of a unit above a threshold, relative to the running release's.
-pub(crate) const ODDS: [f64; 6] = [1.3, 1.8, 3.0, 6.0, 15.0, 50.0];
-/// One bet for each of the odds.
-const BETS: usize = ODDS.len();
+use model::Ratio;
 
 /// Latencies of the running release before the first bet.
 const ENOUGH: u64 = 16;
 /// At so many the past is halved, so that thresholds follow a service whose speed drifts.
 const MEMORY: u64 = 16_384;
-/// Buckets per doubling of latency.
-const OCTAVE: usize = 16;
-
-/// One threshold and the bets on it.
-#[derive(Clone, Debug)]
-struct Threshold {
-    bucket: usize,
-    factors: Factors<BETS>,
-    worse: Wealth<BETS>,
-}
+/// A unit is in distress when it is slower than the quantile with this index ...
+const SLOW: usize = 3;
+/// ... by more than this many buckets, which is four times.
+const FAR: usize = 32;
 
 /// Evidence on latency.
 #[derive(Clone, Debug)]
 pub(crate) struct Latency {
     running: Histogram,
     schedule: Schedule,
-    thresholds: [Threshold; QUANTILES.len()],
+    factors: [Factors<BETS>; QUANTILES.len()],
+    pub(crate) worse: Slower,
     pub(crate) not_worse: NotWorse,
 }
 
 impl Latency {
-    /// With the tolerance and error of acceptance, and where evidence against the canary is cut.
-    pub(crate) fn new(tolerance: f64, miss: f64, ceiling: f64) -> Latency {
-        let threshold =
-            Threshold { bucket: usize::MAX, factors: label::no_bet(), worse: Wealth::new([1.0; BETS], ceiling) };
+    /// With the tolerance and error of acceptance, and where evidence against the canary convinces.
+    pub(crate) fn new(tolerance: f64, miss: f64, bound: f64) -> Latency {
         Latency {
             running: Histogram::new(),
             schedule: Schedule::default(),
-            thresholds: std::array::from_fn(|_| threshold.clone()),
+            factors: [label::no_bet(); QUANTILES.len()],
+            worse: Slower::new(ceiling(bound)),
             not_worse: NotWorse::new(tolerance, miss),
         }
     }
@@ -64,12 +51,12 @@ impl Latency {
         }
         let weight = weight.as_f64();
         let units = self.running.total() as f64;
-        for (i, (threshold, q)) in self.thresholds.iter_mut().zip(QUANTILES).enumerate() {
+        for (i, q) in QUANTILES.into_iter().enumerate() {
             let (bucket, above) = self.running.quantile(q);
             let rate = (above as f64 + 0.5) / (units + 1.0);
-            threshold.bucket = bucket;
+            self.worse.set_threshold(i, bucket);
             for (k, times) in ODDS.into_iter().enumerate() {
-                label::plan(&mut threshold.factors, k, weight, [rate, label::with_odds(rate, times)]);
+                label::plan(&mut self.factors[i], k, weight, [rate, label::with_odds(rate, times)]);
             }
             if i == 0 {
                 self.not_worse.plan(weight, rate);
@@ -79,26 +66,25 @@ impl Latency {
 
     /// Settles the bets that the canary is worse.
     pub(crate) fn settle_worse(&mut self, arm: usize, us: u64) {
-        for threshold in &mut self.thresholds {
-            let slow = bucket(us) > threshold.bucket;
-            threshold.worse.gain(&threshold.factors[arm][usize::from(slow)]);
-        }
-    }
-
-    /// The evidence in nats that the canary is slower: the mean over the thresholds.
-    pub(crate) fn worse_log(&self) -> f64 {
-        log_mean(&self.thresholds.each_ref().map(|threshold| threshold.worse.log()))
-    }
-
-    /// Whether that is at least `bound`; cheap when it is far below.
-    pub(crate) fn worse_reaches(&self, bound: f64) -> bool {
-        // The mean is at most the largest.
-        self.thresholds.iter().any(|threshold| threshold.worse.log_at_most() >= bound) && self.worse_log() >= bound
+        let factors = &self.factors;
+        self.worse.settle(us, |i, above| &factors[i][arm][above]);
     }
 
     /// Settles the bets that it is not.
     pub(crate) fn settle_not_worse(&mut self, arm: usize, us: u64) {
-        self.not_worse.settle(arm, bucket(us) > self.thresholds[0].bucket);
+        self.not_worse.settle(arm, self.worse.is_above(0, us, 0));
+    }
+
+    /// What is gained from here on may have to be given back.
+    pub(crate) fn mark(&mut self) {
+        self.worse.mark();
+        self.not_worse.mark();
+    }
+
+    /// Gives back what was gained since the last mark.
+    pub(crate) fn give_back(&mut self) {
+        self.worse.give_back();
+        self.not_worse.give_back();
     }
 
     /// Learns from the unit what to bet on later ones.
@@ -114,12 +100,6 @@ impl Latency {
 
     /// Whether a unit was several times slower than nearly all earlier ones of the running release.
     pub(crate) fn distress(&self, us: u64) -> bool {
-        bucket(us) > self.thresholds[3].bucket.saturating_add(2 * OCTAVE)
+        self.worse.is_above(SLOW, us, FAR)
     }
-}
-
-/// The logarithm of the mean of numbers given as logarithms.
-pub(crate) fn log_mean<const N: usize>(logs: &[f64; N]) -> f64 {
-    let top = logs.iter().fold(f64::NEG_INFINITY, |top, log| top.max(*log));
-    top + (logs.iter().map(|log| (log - top).exp()).sum::<f64>() / N as f64).ln()
 }

@@ -1,6 +1,6 @@
 //! Evidence from requests: figures in, verdict out.
 //!
-//! [`Test`] compares a canary with the running release beside it, one unit after the other. `Watch` compares a release
+//! [`Test`] compares a canary with the running release beside it, one unit after the other. [`Watch`] compares a release
 //! with what was usual before, when nothing runs beside it. [`theory`] says what is possible at all.
 //!
 //! What this is not: it reads no clock, draws no random numbers, and acts on nothing. What must always hold:
@@ -19,9 +19,14 @@ mod label;
 mod latency;
 mod not_worse;
 mod outage;
+mod presence;
 mod rate;
+mod slower;
+mod tally;
 mod test;
 pub mod theory;
+mod watch;
 mod wealth;
 
 pub use test::{Test, Unit};
+pub use watch::Watch;

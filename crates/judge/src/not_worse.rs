@@ -72,6 +72,16 @@ impl NotWorse {
         self.wealth.gain(&self.factors[arm][usize::from(hit)]);
     }
 
+    /// See [`Wealth::mark`].
+    pub(crate) fn mark(&mut self) {
+        self.wealth.mark();
+    }
+
+    /// See [`Wealth::give_back`].
+    pub(crate) fn give_back(&mut self) {
+        self.wealth.give_back();
+    }
+
     /// The evidence in nats, and where it convinces.
     pub(crate) fn log(&self) -> (f64, f64) {
         (self.wealth.log(), self.bound)

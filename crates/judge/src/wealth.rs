@@ -18,6 +18,7 @@ const PERIOD: u32 = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct Wealth<const K: usize> {
     logs: [f64; K],
+    marks: [f64; K],
     log_shares: [f64; K],
     log_purse: f64,
     payments: u32,
@@ -31,7 +32,7 @@ impl<const K: usize> Wealth<K> {
         let total: f64 = shares.iter().sum();
         let log_shares = shares.map(|share| (share / total).ln());
         let logs = log_shares.map(|share| share + (1.0 - PURSE).ln());
-        Wealth { logs, log_shares, log_purse: PURSE.ln(), payments: 0, until_payment: PERIOD, ceiling }
+        Wealth { logs, marks: logs, log_shares, log_purse: PURSE.ln(), payments: 0, until_payment: PERIOD, ceiling }
     }
 
     /// One unit's outcome: the logarithm of every bet's factor.
@@ -45,12 +46,26 @@ impl<const K: usize> Wealth<K> {
         }
     }
 
-    /// The m-th payment is a share 1 / (m + 1) of what is left: the purse never empties, and late bets get a fair part.
+    /// What is gained from here on may have to be given back.
+    pub(crate) fn mark(&mut self) {
+        self.marks = self.logs;
+    }
+
+    /// Gives back what was gained since the last mark. Giving away is always allowed: it never makes evidence.
+    #[cold]
+    pub(crate) fn give_back(&mut self) {
+        for (log, mark) in self.logs.iter_mut().zip(&self.marks) {
+            *log = log.min(*mark);
+        }
+    }
+
+    /// The m-th payment is a share 1 / ((m + 1) ln(m + 2)) of what is left: the purse hardly ever empties, and a change
+    /// after n units costs little more than ln(n) nats to find.
     #[cold]
     fn pay_out(&mut self) {
         self.until_payment = PERIOD;
         self.payments = self.payments.saturating_add(1);
-        let share = 1.0 / (f64::from(self.payments) + 1.0);
+        let share = 1.0 / ((f64::from(self.payments) + 1.0) * (f64::from(self.payments) + 2.0).ln());
         let paid = self.log_purse + share.ln();
         self.log_purse += (1.0 - share).ln();
         for (log, bet_share) in self.logs.iter_mut().zip(&self.log_shares) {

@@ -1,2 +1,9 @@
-//! placeholder until simulations are in place
+//! What the judge promises, on simulated traffic with fixed seeds: every run gives the same result. The full tables are
+//! printed by `cargo run --release -p judge --example figures`.
+
+mod outage;
+mod promotion;
+mod robust;
 mod simulate;
+mod watch;
+mod worse;
