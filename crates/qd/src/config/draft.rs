@@ -1,0 +1,118 @@
+//! A configuration while it is read: what the keys fill in, with the places that later checks want to point at.
+
+use super::{
+    Access, Api, Proxy,
+    node::Node,
+    problem::{Fault, Faults},
+};
+use model::{
+    Check, EnvironmentName, Limits, Probe, RolloutSpec, RouteMatch, RunSpec, ServiceName, ServiceSpec, Span,
+    TrafficSpec,
+};
+use std::{
+    collections::{BTreeMap, btree_map},
+    net::{Ipv4Addr, SocketAddr},
+    ops::Range,
+    path::PathBuf,
+};
+
+/// A whole file. Its beginning is what an empty file means.
+pub(super) struct Draft {
+    pub(super) environment: EnvironmentName,
+    pub(super) data: PathBuf,
+    pub(super) proxy: Proxy,
+    pub(super) api: Api,
+    pub(super) access: Access,
+    pub(super) services: BTreeMap<ServiceName, Service>,
+}
+
+impl Default for Draft {
+    fn default() -> Draft {
+        Draft {
+            environment: EnvironmentName::default(),
+            data: ".quarterdeck".into(),
+            proxy: Proxy { listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))], threads: 0 },
+            api: Api::default(),
+            access: Access::default(),
+            services: BTreeMap::new(),
+        }
+    }
+}
+
+/// A value and where it stands.
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) at: Range<usize>,
+}
+
+impl<T> Placed<T> {
+    pub(super) fn new(value: T, node: &Node<'_>) -> Placed<T> {
+        Placed { value, at: node.at.clone() }
+    }
+}
+
+/// A service.
+pub(super) struct Service {
+    pub(super) spec: ServiceSpec,
+    pub(super) ready: Option<Probe>,
+    pub(super) env_file: Option<Placed<PathBuf>>,
+    pub(super) secrets_file: Option<Placed<PathBuf>>,
+    /// The places of `spec.routes`.
+    pub(super) route_places: Vec<Range<usize>>,
+    /// The place of its name.
+    pub(super) at: Range<usize>,
+}
+
+impl Service {
+    /// A service about which nothing is said, whose name stands here.
+    pub(super) fn new(at: Range<usize>) -> Service {
+        let run = RunSpec {
+            command: Vec::new(),
+            env: BTreeMap::new(),
+            secrets: None,
+            ready: Probe::default(),
+            live: None,
+            start_deadline: Span::seconds(60),
+            stop_deadline: Span::seconds(10),
+            limits: Limits::default(),
+            user: None,
+        };
+        let (traffic, rollout) = (TrafficSpec::default(), RolloutSpec::default());
+        let spec = ServiceSpec { run, replicas: 1, routes: Vec::new(), traffic, rollout };
+        Service { spec, ready: None, env_file: None, secrets_file: None, route_places: Vec::new(), at }
+    }
+
+    /// How it is checked: as it says, else by its port if anyone is to reach it.
+    pub(super) fn ready(&self) -> Probe {
+        let check = if self.spec.routes.is_empty() { Check::Started } else { Check::Tcp };
+        self.ready.clone().unwrap_or(Probe { check, ..Probe::default() })
+    }
+}
+
+impl Draft {
+    /// Complains about every route that is claimed twice.
+    pub(super) fn check_routes(&self, line_of: impl Fn(usize) -> usize, faults: &mut Faults) {
+        let mut claims: Vec<(&ServiceName, &RouteMatch, &Range<usize>)> = self
+            .services
+            .iter()
+            .flat_map(|(name, s)| s.spec.routes.iter().zip(&s.route_places).map(move |(route, at)| (name, route, at)))
+            .collect();
+        claims.sort_by_key(|(_, _, at)| at.start);
+        let mut taken = BTreeMap::new();
+        for (name, route, at) in claims {
+            match taken.entry(route) {
+                btree_map::Entry::Vacant(place) => drop(place.insert((name, at))),
+                btree_map::Entry::Occupied(first) => {
+                    let (owner, place) = first.get();
+                    let line = line_of(place.start);
+                    let what = if *owner == name {
+                        format!("{route} is already a route of {name} on line {line}")
+                    } else {
+                        format!("{owner} has the route {route} already, on line {line}")
+                    };
+                    faults.0.push(Fault::new(at.clone(), what, "give one of them another host or path"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The configuration `quarterdeck.toml`: found, read, checked.
+//!
+//! [`keys`] is the one definition: files are read by it, the reference ([`reference`]) is written from it. Nothing here
+//! talks to a server or changes anything; the only files read are the configuration and those it names. All that is
+//! wrong with a file is told at once, with line, column and what is allowed; a value from a secrets file is never part
+//! of any text.
+//!
+//! Start reading at [`Config`], then [`keys`].
+
+pub mod data_dir;
+mod draft;
+mod env_file;
+mod key;
+mod keys;
+mod node;
+mod parts;
+mod problem;
+pub(crate) mod reference;
+#[cfg(test)]
+mod tests;
+mod values;
+mod words;
+
+pub(crate) use parts::STRATEGIES;
+pub use problem::Problems;
+pub(crate) use problem::nearest;
+
+use draft::{Draft, Placed};
+use model::{EnvironmentName, ServiceName, ServiceSpec};
+use node::Node;
+use policy::Policy;
+use problem::{Fault, Faults};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+use toml::de::{DeTable, DeValue};
+
+/// What the file is called.
+pub const FILE_NAME: &str = "quarterdeck.toml";
+/// The largest file read, in bytes: more is a mistake.
+const MAX_FILE: u64 = 1 << 20;
+/// The most that the environment of one service may take, in bytes: it becomes part of one ledger entry.
+const MAX_ENV: usize = 24 << 10;
+
+/// What a configuration file says, with every default filled in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// The file.
+    pub path: PathBuf,
+    /// The environment it describes.
+    pub environment: EnvironmentName,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where requests come in.
+    pub proxy: Proxy,
+    /// Where the API answers.
+    pub api: Api,
+    /// Who may do what.
+    pub access: Access,
+    /// Every service, complete but for the digest of its secrets.
+    pub services: BTreeMap<ServiceName, ServiceSpec>,
+    /// The files that secrets come from, for the services that have some.
+    pub secrets_files: BTreeMap<ServiceName, PathBuf>,
+}
+
+/// The data plane.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proxy {
+    /// Where requests come in; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Threads that carry them; 0: one for each processor.
+    pub threads: usize,
+}
+
+/// The API.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Api {
+    /// Where it answers beside the Unix socket.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Who may do what.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Access {
+    /// May do everything.
+    pub owners: BTreeSet<String>,
+    /// May look.
+    pub viewers: BTreeSet<String>,
+    /// How many others must approve a change.
+    pub approvals: u32,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No file was named and none was found.
+    #[error(
+        "there is no {FILE_NAME} in {start} or above it; begin with `qd init`, or name a file with --config",
+        start = start.display()
+    )]
+    NotFound {
+        /// Where the search began.
+        start: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}", path = path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is wrong.
+    #[error(transparent)]
+    Wrong(#[from] Problems),
+}
+
+/// The configuration file in a directory or the nearest one above it.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub fn find(start: &Path) -> Result<PathBuf, Error> {
+    let found = start.ancestors().map(|directory| directory.join(FILE_NAME)).find(|path| path.is_file());
+    found.ok_or_else(|| Error::NotFound { start: start.to_owned() })
+}
+
+impl Config {
+    /// Reads and checks a file and the files it names.
+    ///
+    /// # Errors
+    /// When it cannot be read, or with everything that is wrong in it.
+    pub fn load(path: &Path) -> Result<Config, Error> {
+        let text = read_bounded(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+        Ok(Config::parse(path, &text)?)
+    }
+
+    /// Checks the text of a file. Relative paths in it are relative to the directory of `path`.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            // What stands after broken syntax cannot be trusted, so that nothing else is said about this file.
+            let faults = errors.iter().map(|e| Fault::new(e.span().unwrap_or(0..0), e.message(), "")).collect();
+            return Err(Problems::new(path, text, faults));
+        }
+        let mut draft = Draft::default();
+        let mut faults = Faults::default();
+        let root = DeValue::Table(document.into_inner());
+        key::read(keys::ROOT, &mut draft, &Node { value: &root, at: 0..text.len() }, &mut faults);
+        draft.check_routes(|at| text[..at].matches('\n').count() + 1, &mut faults);
+        let base = path.parent().unwrap_or(Path::new(""));
+        let config = finish(draft, path, base, &mut faults);
+        if faults.0.is_empty() { Ok(config) } else { Err(Problems::new(path, text, faults.0)) }
+    }
+
+    /// The rules of access, with these people as owners beside those the file names.
+    pub fn policy(&self, owners: impl IntoIterator<Item = String>) -> Policy {
+        Policy {
+            owners: self.access.owners.iter().cloned().chain(owners).collect(),
+            viewers: self.access.viewers.clone(),
+            approvals: BTreeMap::from([(self.environment.clone(), self.access.approvals)]),
+        }
+    }
+
+    /// The secrets of a service, read anew from their file; empty when it has none. Never show them.
+    ///
+    /// # Errors
+    /// A text that names the file and the line, never a value.
+    pub fn secrets(&self, service: &ServiceName) -> Result<BTreeMap<String, String>, String> {
+        self.secrets_files.get(service).map_or(Ok(BTreeMap::new()), |path| read_pairs(path))
+    }
+}
+
+/// Resolves what is relative and reads the files that services name.
+fn finish(draft: Draft, path: &Path, base: &Path, faults: &mut Faults) -> Config {
+    let mut services = BTreeMap::new();
+    let mut secrets_files = BTreeMap::new();
+    for (name, mut service) in draft.services {
+        service.spec.run.ready = service.ready();
+        if let Some(file) = &service.env_file {
+            let mut env = pairs_at(base, file, faults).unwrap_or_default();
+            env.append(&mut service.spec.run.env);
+            service.spec.run.env = env;
+        }
+        let length: usize = service.spec.run.env.iter().map(|(k, v)| k.len() + v.len()).sum();
+        if length > MAX_ENV {
+            let what = format!("the environment of {name} has {length} bytes, and at most {MAX_ENV} are allowed");
+            faults.0.push(Fault::new(service.at.clone(), what, "put large values into a file of the release"));
+        }
+        if let Some(file) = &service.secrets_file
+            && pairs_at(base, file, faults).is_some()
+        {
+            secrets_files.insert(name.clone(), base.join(&file.value));
+        }
+        services.insert(name, service.spec);
+    }
+    let Draft { environment, data, proxy, api, access, .. } = draft;
+    Config { path: path.to_owned(), environment, data: base.join(data), proxy, api, access, services, secrets_files }
+}
+
+fn pairs_at(base: &Path, file: &Placed<PathBuf>, faults: &mut Faults) -> Option<BTreeMap<String, String>> {
+    read_pairs(&base.join(&file.value)).map_err(|what| faults.0.push(Fault::new(file.at.clone(), what, ""))).ok()
+}
+
+/// The pairs of a file of `KEY=value` lines, or what is wrong with it, without repeating any of it.
+fn read_pairs(path: &Path) -> Result<BTreeMap<String, String>, String> {
+    let text = read_bounded(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    env_file::parse(&text).map_err(|bad| format!("{} line {}: {}", path.display(), bad.0, bad.1))
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let length = fs::metadata(path)?.len();
+    if length > MAX_FILE {
+        return Err(io::Error::other(format!("it has {length} bytes, and at most {MAX_FILE} are read")));
+    }
+    fs::read_to_string(path)
+}

@@ -1,0 +1,149 @@
+//! The keys of a service's parts: its limits, how its requests are carried, how a new release of it takes over.
+
+use super::{
+    key::{Key, Shows},
+    values::{above_zero, chance, steps, sticky},
+};
+use model::{Limits, OnDeadline, RolloutSpec, Strategy, TrafficSpec};
+
+pub(super) const LIMITS: &[Key<Limits>] = &[
+    Key {
+        name: "memory",
+        doc: "Memory. Without it: no bound.",
+        shows: Shows::Example(r#""512 MiB""#),
+        set: |l, v, f| f.put(&mut l.memory, v.bytes().map(Some)),
+    },
+    Key {
+        name: "cpu",
+        doc: "Processors. Without it: no bound.",
+        shows: Shows::Example("1.5"),
+        set: |l, v, f| f.put(&mut l.cpu_milli, v.milli(1024).map(Some)),
+    },
+    Key {
+        name: "open_files",
+        doc: "Open files and connections.",
+        shows: Shows::Default("65536"),
+        set: |l, v, f| f.put(&mut l.open_files, v.integer(16..=10_000_000)),
+    },
+    Key {
+        name: "output",
+        doc: "How much of its output is kept, the newest of it.",
+        shows: Shows::Default(r#""64 MiB""#),
+        set: |l, v, f| f.put(&mut l.output, v.bytes()),
+    },
+];
+
+pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
+    Key {
+        name: "sticky",
+        doc: "What tells one user from another, so that a user stays on one release: \"cookie:NAME\" or \"header:NAME\".\n\
+              Without it: every request is assigned anew.",
+        shows: Shows::Example(r#""cookie:shop_arm""#),
+        set: |t, v, f| f.put(&mut t.sticky, sticky(v).map(Some)),
+    },
+    Key {
+        name: "response_timeout",
+        doc: "How long an instance may take until it begins to answer.",
+        shows: Shows::Default(r#""60s""#),
+        set: |t, v, f| f.put(&mut t.response_timeout, v.span()),
+    },
+    Key {
+        name: "idle_timeout",
+        doc: "How long a streaming body, WebSocket or event stream may be silent.",
+        shows: Shows::Default(r#""5m""#),
+        set: |t, v, f| f.put(&mut t.idle_timeout, v.span()),
+    },
+    Key {
+        name: "drain_deadline",
+        doc: "How long requests and connections may go on after their instance was told to drain.",
+        shows: Shows::Default(r#""30s""#),
+        set: |t, v, f| f.put(&mut t.drain_deadline, v.span_or_zero()),
+    },
+    Key {
+        name: "max_body",
+        doc: "The largest request body accepted.",
+        shows: Shows::Default(r#""1 GiB""#),
+        set: |t, v, f| f.put(&mut t.max_body, v.bytes()),
+    },
+];
+
+pub(super) const ROLLOUT: &[Key<RolloutSpec>] = &[
+    Key {
+        name: "strategy",
+        doc: "\"canary\": a growing share of the requests, judged. \"blue-green\": all at once, the old release kept warm.\n\
+              \"rolling\": instance by instance, judged. \"recreate\": stop the old, then start the new.",
+        shows: Shows::Default(r#""canary""#),
+        set: |r, v, f| f.put(&mut r.strategy, v.one_of(STRATEGIES)),
+    },
+    Key {
+        name: "steps",
+        doc: "The canary's shares of the requests. The last one is held until the verdict.",
+        shows: Shows::Default(r#"["1 %", "5 %", "10 %", "25 %", "50 %"]"#),
+        set: |r, v, f| f.put(&mut r.steps, steps(v)),
+    },
+    Key {
+        name: "step_time",
+        doc: "How long each step is held at least.",
+        shows: Shows::Default(r#""10s""#),
+        set: |r, v, f| f.put(&mut r.step_time, v.span_or_zero()),
+    },
+    Key {
+        name: "deadline",
+        doc: "How long after its first request a release must be decided on.",
+        shows: Shows::Default(r#""60m""#),
+        set: |r, v, f| f.put(&mut r.deadline, v.span()),
+    },
+    Key {
+        name: "on_deadline",
+        doc: "What happens to one that is not: \"rollback\", \"hold\" it where it is for a person, or \"promote\" it.",
+        shows: Shows::Default(r#""rollback""#),
+        set: |r, v, f| f.put(&mut r.on_deadline, v.one_of(ON_DEADLINE)),
+    },
+    Key {
+        name: "hold_back",
+        doc: "How long the old release stays warm after a promotion, for an instant return.",
+        shows: Shows::Default(r#""10m""#),
+        set: |r, v, f| f.put(&mut r.hold_back, v.span_or_zero()),
+    },
+    Key {
+        name: "false_alarm",
+        doc: "The probability of undoing a good release, at any time during its rollout.",
+        shows: Shows::Default(r#""0.1 %""#),
+        set: |r, v, f| f.put(&mut r.judgement.false_alarm, chance(v)),
+    },
+    Key {
+        name: "miss",
+        doc: "The probability of promoting one that fails more often by more than `tolerance`.",
+        shows: Shows::Default(r#""5 %""#),
+        set: |r, v, f| f.put(&mut r.judgement.miss, chance(v)),
+    },
+    Key {
+        name: "tolerance",
+        doc: "How much higher the share of failed requests may be and still be called not worse.",
+        shows: Shows::Default(r#""1 %""#),
+        set: |r, v, f| f.put(&mut r.judgement.tolerance, above_zero(v)),
+    },
+    Key {
+        name: "latency_tolerance",
+        doc: "How much larger the share of requests slower than the running release's median may be and still be called\n\
+              not worse. \"0 %\": latency is not judged.",
+        shows: Shows::Default(r#""10 %""#),
+        set: |r, v, f| f.put(&mut r.judgement.latency_tolerance, v.ratio()),
+    },
+    Key {
+        name: "warm_up",
+        doc: "Requests to an instance that became ready less than this long ago are not judged.",
+        shows: Shows::Default(r#""0s""#),
+        set: |r, v, f| f.put(&mut r.judgement.warm_up, v.span_or_zero()),
+    },
+];
+
+pub(crate) const STRATEGIES: &[(&str, Strategy)] = &[
+    ("canary", Strategy::Canary),
+    ("blue-green", Strategy::BlueGreen),
+    ("rolling", Strategy::Rolling),
+    ("recreate", Strategy::Recreate),
+];
+
+const ON_DEADLINE: &[(&str, OnDeadline)] =
+    &[("rollback", OnDeadline::Rollback), ("hold", OnDeadline::Hold), ("promote", OnDeadline::Promote)];

@@ -1,0 +1,474 @@
+use super::*;
+use expect_test::{Expect, expect, expect_file};
+
+fn load(text: &str) -> Result<Config, Problems> {
+    Config::parse(Path::new("quarterdeck.toml"), text)
+}
+
+fn good(text: &str) -> Config {
+    load(text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn check(text: &str, expected: Expect) {
+    expected.assert_eq(&load(text).unwrap_err().to_string());
+}
+
+fn shop(text: &str) -> ServiceSpec {
+    let config = good(&format!("[services.shop]\n{text}"));
+    config.services.into_values().next().unwrap()
+}
+
+/// The reference with every key live, where `keep` says so of its line above.
+fn uncommented(keep: impl Fn(&str) -> bool) -> String {
+    let text = reference::text();
+    let lines = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(key) if !key.starts_with(' ') && !key.is_empty() && keep(key) => key,
+        Some(_) => "",
+        None => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_reference_is_what_is_kept_in_the_repository() {
+    expect_file!["../../../../docs/reference/config.toml"].assert_eq(&reference::text());
+}
+
+#[test]
+fn the_reference_is_valid_and_so_is_every_example_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("shop.env"), "A=1").unwrap();
+    std::fs::write(directory.path().join("shop.secrets"), "B=2").unwrap();
+    let path = directory.path().join(FILE_NAME);
+    let as_printed = Config::parse(&path, &reference::text()).unwrap_or_else(|p| panic!("{p}"));
+    assert_eq!(as_printed.services.len(), 1);
+    let all = Config::parse(&path, &uncommented(|_| true)).unwrap_or_else(|p| panic!("{p}"));
+    assert_ne!(all, as_printed);
+    assert_eq!(all.secrets_files.len(), 1);
+}
+
+#[test]
+fn the_defaults_in_the_reference_are_the_defaults() {
+    // With a route, because one default depends on whether there is one.
+    let route = "routes = [\"/\"]\n";
+    let with_route = |text: String| text.replace("[services.shop]\n", &format!("[services.shop]\n{route}"));
+    let defaults: Vec<String> = reference::text()
+        .lines()
+        .filter_map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ') && !key.is_empty()))
+        .map(str::to_owned)
+        .collect();
+    assert!(defaults.len() > 35, "{}", defaults.len());
+    let base = good(&with_route(uncommented(|_| false)));
+    let examples = ["command", "live", "env", "env_file", "secrets_file", "user", "memory", "cpu", "sticky", "routes"];
+    let is_default = |key: &str| {
+        let name = key.split(' ').next().unwrap_or_default();
+        !examples.contains(&name) && key != "listen = \"127.0.0.1:7777\""
+    };
+    assert_eq!(good(&with_route(uncommented(is_default))), base);
+}
+
+#[test]
+fn the_starting_file_is_valid() {
+    let text = reference::starting_file(&ServiceName::new("shop").unwrap());
+    expect![[r#"
+        # What runs here. Every key there is: `qd config reference`.
+
+        [proxy]
+        # Addresses that requests come in at.
+        listen = ["127.0.0.1:8080"]
+
+        [services.shop]
+        # Program and arguments, as a text that is split at spaces (quotes are respected) or as a list. There is no shell.
+        command = "./shop --port $PORT"
+        # How many instances run.
+        replicas = 2
+        # Which requests it gets: "host", "host/path" or "/path" on any host. The most specific route wins.
+        routes = ["shop.localhost", "/"]
+        # When an instance may get requests: "/path" answers a GET with 200 to 399, "tcp" its port accepts, "started" it runs.
+        ready = "tcp"
+    "#]]
+    .assert_eq(&text);
+    assert_eq!(good(&text).services.len(), 1);
+}
+
+#[test]
+fn an_empty_file_is_a_whole_configuration() {
+    let config = good("");
+    assert_eq!(config.environment, EnvironmentName::default());
+    assert_eq!(config.data, Path::new(".quarterdeck"));
+    assert_eq!(config.proxy.listen, ["127.0.0.1:8080".parse().unwrap()]);
+}
+
+#[test]
+fn paths_are_relative_to_the_file() {
+    let config = Config::parse(Path::new("/srv/app/quarterdeck.toml"), "data = \"state\"").unwrap();
+    assert_eq!(config.data, Path::new("/srv/app/state"));
+}
+
+#[test]
+fn a_service_reads_as_it_is_written() {
+    let spec = shop(
+        r#"
+        command = "./shop --name 'the shop' --port $PORT"
+        replicas = 2
+        routes = ["Shop.Localhost", "shop.example.com/api", "/"]
+        ready = { path = "/healthz", interval = "5s" }
+        live = { command = "./check" }
+        env = { A = "1" }
+        limits = { memory = "512 MiB", cpu = 1.5 }
+        traffic = { sticky = "header:X-User" }
+        rollout = { strategy = "blue-green", steps = ["0.5 %", "50%"], false_alarm = "0.01 %", hold_back = "0s" }
+        "#,
+    );
+    expect![[r#"
+        {
+          "run": {
+            "command": [
+              "./shop",
+              "--name",
+              "the shop",
+              "--port",
+              "$PORT"
+            ],
+            "env": {
+              "A": "1"
+            },
+            "secrets": null,
+            "ready": {
+              "check": {
+                "http": "/healthz"
+              },
+              "interval": 5000,
+              "timeout": 1000,
+              "failures": 3
+            },
+            "live": {
+              "check": {
+                "command": [
+                  "./check"
+                ]
+              },
+              "interval": 2000,
+              "timeout": 1000,
+              "failures": 3
+            },
+            "start_deadline": 60000,
+            "stop_deadline": 10000,
+            "limits": {
+              "memory": 536870912,
+              "cpu_milli": 1500,
+              "open_files": 65536,
+              "output": 67108864
+            },
+            "user": null
+          },
+          "replicas": 2,
+          "routes": [
+            {
+              "host": "shop.localhost",
+              "path": "/"
+            },
+            {
+              "host": "shop.example.com",
+              "path": "/api"
+            },
+            {
+              "host": null,
+              "path": "/"
+            }
+          ],
+          "traffic": {
+            "sticky": {
+              "header": "x-user"
+            },
+            "response_timeout": 60000,
+            "idle_timeout": 300000,
+            "drain_deadline": 30000,
+            "max_body": 1073741824
+          },
+          "rollout": {
+            "strategy": "blue-green",
+            "steps": [
+              5000,
+              500000
+            ],
+            "step_time": 10000,
+            "deadline": 3600000,
+            "on_deadline": "rollback",
+            "hold_back": 0,
+            "judgement": {
+              "false_alarm": 100,
+              "miss": 50000,
+              "tolerance": 10000,
+              "latency_tolerance": 100000,
+              "warm_up": 0
+            }
+          }
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&spec).unwrap());
+}
+
+#[test]
+fn a_service_that_nobody_reaches_is_ready_when_it_runs() {
+    assert_eq!(shop("").run.ready.check, model::Check::Started);
+    assert_eq!(shop("routes = [\"/\"]").run.ready.check, model::Check::Tcp);
+    assert_eq!(shop("ready = \"tcp\"").run.ready.check, model::Check::Tcp);
+}
+
+#[test]
+fn env_in_the_file_wins_over_the_env_file() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("shop.env"), "A=file\nB=file\n").unwrap();
+    let text = "[services.shop]\nenv_file = \"shop.env\"\nenv = { A = \"here\" }";
+    let config = Config::parse(&directory.path().join(FILE_NAME), text).unwrap();
+    let env = &config.services.values().next().unwrap().run.env;
+    assert_eq!(env.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(), ["A=here", "B=file"]);
+}
+
+#[test]
+fn a_secret_is_in_no_text_of_ours() {
+    let directory = tempfile::tempdir().unwrap();
+    let secrets = directory.path().join("shop.secrets");
+    let path = directory.path().join(FILE_NAME);
+    let text = "[services.shop]\nsecrets_file = \"shop.secrets\"";
+    std::fs::write(&secrets, "TOKEN=hunter2").unwrap();
+    let config = Config::parse(&path, text).unwrap();
+    assert_eq!(config.secrets(&ServiceName::new("shop").unwrap()).unwrap()["TOKEN"], "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    std::fs::write(&secrets, "A=1\nhunter2").unwrap();
+    let problems = Config::parse(&path, text).unwrap_err().to_string();
+    assert!(problems.contains("line 2") && !problems.contains("hunter2"), "{problems}");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_nearest_one() {
+    check(
+        "[services.shop]\nreplicsa = 2\n",
+        expect![[r#"
+            `replicsa` is not a key here
+             --> quarterdeck.toml:2:1
+              |
+            2 | replicsa = 2
+              | ^^^^^^^^
+              = did you mean `replicas`? known here: command, replicas, routes, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
+        "#]],
+    );
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_in_the_order_of_the_file() {
+    check(
+        r#"
+environment = "Prod"
+[proxy]
+listen = ["localhost:8080"]
+threads = -1
+[api]
+listen = "0.0.0.0:7777"
+[services.shop]
+replicas = "two"
+ready = "healthz"
+[services.shop.limits]
+memory = "lots"
+[services.shop.rollout]
+step_time = "10"
+steps = ["50 %", "1 %"]
+tolerance = "0 %"
+strategy = "bluegreen"
+"#,
+        expect![[r#"
+            `Prod` is not a name: use 1 to 40 lowercase letters, digits and `-`, beginning with a letter and not ending with `-`
+             --> quarterdeck.toml:2:15
+              |
+            2 | environment = "Prod"
+              |               ^^^^^^
+
+            `localhost:8080` is not an address
+             --> quarterdeck.toml:4:11
+              |
+            4 | listen = ["localhost:8080"]
+              |           ^^^^^^^^^^^^^^^^
+              = write "127.0.0.1:8080"
+
+            -1 is not possible here
+             --> quarterdeck.toml:5:11
+              |
+            5 | threads = -1
+              |           ^^
+              = use 0 to 1024
+
+            0.0.0.0 can be reached from other machines, and the API has no encryption of its own yet
+             --> quarterdeck.toml:7:10
+              |
+            7 | listen = "0.0.0.0:7777"
+              |          ^^^^^^^^^^^^^^
+              = use "127.0.0.1:7777", and a tunnel such as `ssh -L` from elsewhere
+
+            this is a text, and a whole number is expected here
+             --> quarterdeck.toml:9:12
+              |
+            9 | replicas = "two"
+              |            ^^^^^
+
+            `healthz` is not a check
+              --> quarterdeck.toml:10:9
+               |
+            10 | ready = "healthz"
+               |         ^^^^^^^^^
+               = use "/path", "tcp", "started" or { command = ["…"] }
+
+            `lots` is not a size
+              --> quarterdeck.toml:12:10
+               |
+            12 | memory = "lots"
+               |          ^^^^^^
+               = use a whole number above 0 with KiB, MiB or GiB (or kB, MB, GB): "512 MiB"
+
+            `10` is not a length of time
+              --> quarterdeck.toml:14:13
+               |
+            14 | step_time = "10"
+               |             ^^^^
+               = use a number with ms, s, m, h or d: "250ms", "30s", "1m30s"
+
+            the steps must be shares above 0 % that grow
+              --> quarterdeck.toml:15:9
+               |
+            15 | steps = ["50 %", "1 %"]
+               |         ^^^^^^^^^^^^^^^
+               = for example ["1 %", "10 %", "50 %"]
+
+            0 % could never be shown, with any number of requests
+              --> quarterdeck.toml:16:13
+               |
+            16 | tolerance = "0 %"
+               |             ^^^^^
+               = say how much more would still be acceptable, such as "0.5 %"
+
+            `bluegreen` is not known here
+              --> quarterdeck.toml:17:12
+               |
+            17 | strategy = "bluegreen"
+               |            ^^^^^^^^^^^
+               = use "canary", "blue-green", "rolling", "recreate"
+        "#]],
+    );
+}
+
+#[test]
+fn two_services_on_one_route_are_refused_where_the_second_stands() {
+    check(
+        "[services.b]\nroutes = [\"/\"]\n[services.a]\nroutes = [\"x.localhost\", \"/\"]\n",
+        expect![[r#"
+            b has the route */ already, on line 2
+             --> quarterdeck.toml:4:26
+              |
+            4 | routes = ["x.localhost", "/"]
+              |                          ^^^
+              = give one of them another host or path
+        "#]],
+    );
+}
+
+#[test]
+fn names_and_files_are_checked() {
+    check(
+        "[services.Shop]\nenv_file = \"no/such.env\"\nenv = { PORT = \"80\", N = 1 }\nroutes = [\"http://a\", 5]\n[services.b]\nenv_file = \"no/such.env\"\ncommand = \"a && b\"\n",
+        expect![[r#"
+            `Shop` is not a name: use 1 to 40 lowercase letters, digits and `-`, beginning with a letter and not ending with `-`
+             --> quarterdeck.toml:1:11
+              |
+            1 | [services.Shop]
+              |           ^^^^
+
+            `PORT` cannot be set: PORT is given to each instance by Quarterdeck
+             --> quarterdeck.toml:3:9
+              |
+            3 | env = { PORT = "80", N = 1 }
+              |         ^^^^
+
+            this is a number, and a text in quotes is expected here
+             --> quarterdeck.toml:3:26
+              |
+            3 | env = { PORT = "80", N = 1 }
+              |                          ^
+
+            `http://a` is not a route
+             --> quarterdeck.toml:4:11
+              |
+            4 | routes = ["http://a", 5]
+              |           ^^^^^^^^^^
+              = use "host", "host/path" or "/path"
+
+            cannot read no/such.env: No such file or directory (os error 2)
+             --> quarterdeck.toml:6:12
+              |
+            6 | env_file = "no/such.env"
+              |            ^^^^^^^^^^^^^
+
+            `&&` has no meaning here: the program is started without a shell
+             --> quarterdeck.toml:7:11
+              |
+            7 | command = "a && b"
+              |           ^^^^^^^^
+              = to use one, write command = ["sh", "-c", "…"]
+        "#]],
+    );
+}
+
+#[test]
+fn broken_syntax_is_shown_with_its_place() {
+    check(
+        "[services.shop\nreplicas = 2\n",
+        expect![[r#"
+        unclosed table, expected `]`
+         --> quarterdeck.toml:1:15
+          |
+        1 | [services.shop
+          |               ^
+    "#]],
+    );
+}
+
+#[test]
+fn what_looks_right_and_is_impossible_is_refused() {
+    for text in [
+        "replicas = 0",
+        "replicas = 1001",
+        "replicas = 1.0",
+        "command = []",
+        "command = \"\"",
+        "command = \"a 'b\"",
+        "routes = [\"a.localhost:80\"]",
+        "routes = [\"a..b\"]",
+        "routes = [\"/a b\"]",
+        "routes = [\"\"]",
+        "ready = { path = \"/\", command = \"x\" }",
+        "ready = { path = \"x\" }",
+        "ready = { failures = 0 }",
+        "start_deadline = \"0s\"",
+        "env = { \"A B\" = \"1\" }",
+        "limits = { cpu = 0 }",
+        "limits = { memory = \"0 MiB\" }",
+        "traffic = { sticky = \"cookie:\" }",
+        "traffic = { sticky = \"session\" }",
+        "rollout = { false_alarm = \"50 %\" }",
+        "rollout = { miss = \"101 %\" }",
+        "rollout = { miss = 5 }",
+        "rollout = { steps = [] }",
+    ] {
+        let problems = load(&format!("[services.shop]\n{text}")).expect_err(text);
+        let places: Vec<_> = problems.places().collect();
+        assert_eq!(places.len(), 1, "{text}: {problems}");
+        assert_eq!(places[0].0, 2, "{text}: {problems}");
+    }
+}
+
+#[test]
+fn the_nearest_file_above_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let deep = directory.path().join("a/b");
+    std::fs::create_dir_all(&deep).unwrap();
+    std::fs::write(directory.path().join(FILE_NAME), "").unwrap();
+    assert_eq!(find(&deep).unwrap(), directory.path().join(FILE_NAME));
+}

@@ -1,0 +1,222 @@
+//! Values that mean more than their type: routes, probes, shares, environment variables.
+
+use super::{
+    draft::{Draft, Service},
+    env_file,
+    key::{Key, Shows, read},
+    keys::SERVICE,
+    node::Node,
+    problem::{Fault, Faults},
+};
+use model::{Check, Probe, Ratio, RouteMatch, ServiceName, Sticky};
+use std::net::SocketAddr;
+use toml::de::DeValue;
+
+/// An address that only this machine can reach.
+pub(super) fn loopback(node: &Node<'_>) -> Result<SocketAddr, Fault> {
+    let address = node.address()?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(node.fault(
+        format!("{} can be reached from other machines, and the API has no encryption of its own yet", address.ip()),
+        format!("use \"127.0.0.1:{}\", and a tunnel such as `ssh -L` from elsewhere", address.port()),
+    ))
+}
+
+/// The services by their names.
+pub(super) fn read_services(draft: &mut Draft, node: &Node<'_>, faults: &mut Faults) {
+    let entries = match node.table() {
+        Ok(entries) => entries,
+        Err(fault) => return faults.0.push(fault),
+    };
+    for (name, value) in entries {
+        let mut service = Service::new(name.span());
+        read(SERVICE, &mut service, &Node::new(value), faults);
+        match ServiceName::new(name.get_ref()) {
+            Ok(name) => drop(draft.services.insert(name, service)),
+            Err(error) => faults.0.push(Fault::new(name.span(), error.to_string(), "")),
+        }
+    }
+}
+
+/// The routes, each with its place, so that a second claim to one can be shown.
+pub(super) fn read_routes(service: &mut Service, node: &Node<'_>, faults: &mut Faults) {
+    match node.list(|item| Ok((route(item)?, item.at.clone()))) {
+        Ok(routes) => (service.spec.routes, service.route_places) = routes.into_iter().unzip(),
+        Err(fault) => faults.0.push(fault),
+    }
+}
+
+fn route(node: &Node<'_>) -> Result<RouteMatch, Fault> {
+    let text = node.text("a route such as \"shop.localhost\" or \"/api\"")?;
+    let (host, path) = text.split_at(text.find('/').unwrap_or(text.len()));
+    let path = if path.is_empty() { "/" } else { path };
+    let bad = |what: String, help: &str| Err(node.fault(what, help));
+    let label = |l: &str| !l.is_empty() && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if text.is_empty() || text.contains("://") {
+        return bad(format!("`{text}` is not a route"), "use \"host\", \"host/path\" or \"/path\"");
+    }
+    if let Some((name, _)) = host.split_once(':') {
+        return bad(
+            "a route has no port: addresses to listen at are under [proxy]".to_owned(),
+            &format!("write \"{name}{path}\""),
+        );
+    }
+    if !host.is_empty() && (host.len() > 253 || !host.split('.').all(label)) {
+        return bad(
+            format!("`{host}` is not a host name"),
+            "use letters, digits, `-` and dots; for any host, \"/path\"",
+        );
+    }
+    if let Some(c) = path.chars().find(|c| c.is_whitespace() || c.is_control() || "?#*".contains(*c)) {
+        return bad(format!("a path cannot contain {c:?}"), "a path is a prefix of whole segments: \"/api\"");
+    }
+    Ok(RouteMatch { host: (!host.is_empty()).then(|| host.to_ascii_lowercase()), path: path.to_owned() })
+}
+
+/// Environment variables in the file itself.
+pub(super) fn read_env(service: &mut Service, node: &Node<'_>, faults: &mut Faults) {
+    let entries = match node.table() {
+        Ok(entries) => entries,
+        Err(fault) => return faults.0.push(fault),
+    };
+    for (name, value) in entries {
+        if let Some(why) = env_file::unfit(name.get_ref()) {
+            faults.0.push(Fault::new(name.span(), format!("`{}` cannot be set: {why}", name.get_ref()), ""));
+        }
+        match Node::new(value).text("a text in quotes") {
+            Ok(text) => drop(service.spec.run.env.insert(name.get_ref().to_string(), text.to_owned())),
+            Err(fault) => faults.0.push(fault),
+        }
+    }
+}
+
+/// What a probe is made of, when it is a table.
+#[derive(Default)]
+struct Draw {
+    probe: Probe,
+    path: Option<String>,
+    command: Option<Vec<String>>,
+}
+
+const PROBE: &[Key<Draw>] = &[
+    Key {
+        name: "path",
+        doc: "A path that answers a GET.",
+        shows: Shows::Example(r#""/healthz""#),
+        set: |d, v, f| f.put(&mut d.path, probe_path(v).map(Some)),
+    },
+    Key {
+        name: "command",
+        doc: "A program that must exit with 0.",
+        shows: Shows::Example(r#"["./check"]"#),
+        set: |d, v, f| f.put(&mut d.command, v.command().map(Some)),
+    },
+    Key {
+        name: "interval",
+        doc: "How often, once it has succeeded.",
+        shows: Shows::Default(r#""2s""#),
+        set: |d, v, f| f.put(&mut d.probe.interval, v.span()),
+    },
+    Key {
+        name: "timeout",
+        doc: "How long one attempt may take.",
+        shows: Shows::Default(r#""1s""#),
+        set: |d, v, f| f.put(&mut d.probe.timeout, v.span()),
+    },
+    Key {
+        name: "failures",
+        doc: "How many failures in a row count.",
+        shows: Shows::Default("3"),
+        set: |d, v, f| f.put(&mut d.probe.failures, v.integer(1..=1_000)),
+    },
+];
+
+/// A probe as a text or as a table.
+pub(super) fn read_probe(place: &mut Option<Probe>, node: &Node<'_>, faults: &mut Faults) {
+    if !matches!(node.value, DeValue::Table(_)) {
+        return faults.put(place, short_probe(node).map(Some));
+    }
+    let mut draw = Draw::default();
+    read(PROBE, &mut draw, node, faults);
+    match (draw.path, draw.command) {
+        (Some(_), Some(_)) => {
+            return faults.0.push(node.fault("`path` and `command` are two checks", "use one of them"));
+        }
+        (Some(path), None) => draw.probe.check = Check::Http(path),
+        (None, Some(command)) => draw.probe.check = Check::Command(command),
+        (None, None) => {}
+    }
+    *place = Some(draw.probe);
+}
+
+fn short_probe(node: &Node<'_>) -> Result<Probe, Fault> {
+    let check = match node.text("a text such as \"/healthz\", or a table,")? {
+        "tcp" => Check::Tcp,
+        "started" => Check::Started,
+        path if path.starts_with('/') => Check::Http(probe_path(node)?),
+        other => {
+            let help = "use \"/path\", \"tcp\", \"started\" or { command = [\"…\"] }";
+            return Err(node.fault(format!("`{other}` is not a check"), help));
+        }
+    };
+    Ok(Probe { check, ..Probe::default() })
+}
+
+fn probe_path(node: &Node<'_>) -> Result<String, Fault> {
+    match node.text("a path such as \"/healthz\"")? {
+        path if path.starts_with('/') && !path.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            Ok(path.to_owned())
+        }
+        other => Err(node.fault(format!("`{other}` is not a path"), "a path begins with `/` and has no spaces")),
+    }
+}
+
+/// What tells one user from another.
+pub(super) fn sticky(node: &Node<'_>) -> Result<Sticky, Fault> {
+    let text = node.text("a text such as \"cookie:NAME\"")?;
+    let token = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+    };
+    match text.split_once(':') {
+        Some(("cookie", name)) if token(name) => Ok(Sticky::Cookie(name.to_owned())),
+        Some(("header", name)) if token(name) => Ok(Sticky::Header(name.to_ascii_lowercase())),
+        Some(_) | None => Err(node
+            .fault(format!("`{text}` names neither a cookie nor a header"), "use \"cookie:NAME\" or \"header:NAME\"")),
+    }
+}
+
+/// A probability of error that can be worked with.
+pub(super) fn chance(node: &Node<'_>) -> Result<Ratio, Fault> {
+    let ratio = node.ratio()?;
+    match ratio.ppm() {
+        1..500_000 => Ok(ratio),
+        _ => {
+            Err(node
+                .fault(format!("{ratio} is not a usable probability of error"), "use more than 0 % and less than 50 %"))
+        }
+    }
+}
+
+/// A share that is not nothing.
+pub(super) fn above_zero(node: &Node<'_>) -> Result<Ratio, Fault> {
+    match node.ratio()? {
+        Ratio::ZERO => Err(node.fault(
+            "0 % could never be shown, with any number of requests",
+            "say how much more would still be acceptable, such as \"0.5 %\"",
+        )),
+        ratio => Ok(ratio),
+    }
+}
+
+/// Shares that grow.
+pub(super) fn steps(node: &Node<'_>) -> Result<Vec<Ratio>, Fault> {
+    let steps = node.list(Node::ratio)?;
+    if steps.is_empty() || steps.contains(&Ratio::ZERO) || !steps.is_sorted_by(|a, b| a < b) {
+        return Err(
+            node.fault("the steps must be shares above 0 % that grow", "for example [\"1 %\", \"10 %\", \"50 %\"]")
+        );
+    }
+    Ok(steps)
+}
