@@ -1,1 +1,83 @@
-//! placeholder
+//! The data plane: it listens, assigns, forwards, counts, and trips the guards it was given.
+//!
+//! It obeys a [`model::RouteTable`] that somebody else planned. It decides nothing, with one exception: a guard whose
+//! evidence says that the canary is worse takes the canary's weight to zero at once and reports after. It never raises
+//! anybody's exposure, never starts or stops an instance, and goes on with its last table when whoever sends tables dies.
+//!
+//! Threads: one worker per core, each a single-threaded runtime with its own listeners, its own copy of the table
+//! ([`lane`]) and its own upstream connections, so that a request meets no lock and no other core's cache lines; one
+//! guard thread that turns judged units into evidence; and the calling thread, which holds the control socket.
+//!
+//! What always holds:
+//! - the table in force is replaced as a whole and never by an older one;
+//! - every request that was assigned ends in exactly one count ([`ticket`]);
+//! - a body that broke on the way is never made to look whole;
+//! - every wait, queue and buffer is bounded ([`config::Limits`]).
+//!
+//! Start reading at [`forward`], the life of one request.
+
+mod assign;
+mod body;
+mod client_io;
+pub mod config;
+mod connection;
+mod control_link;
+mod error;
+mod forward;
+mod guard;
+mod headers;
+mod lane;
+mod lifeline;
+mod listen;
+mod quiet;
+mod refusal;
+mod report;
+mod saved_table;
+mod shared;
+mod table;
+mod tally;
+mod ticket;
+mod tunnel;
+mod upstream;
+mod worker;
+
+pub use config::{Config, Limits};
+pub use error::Error;
+
+use shared::Shared;
+use std::{sync::Arc, thread};
+
+/// Runs the data plane until it is told to stop, by `ToProxy::Shutdown` or SIGTERM, and everything in flight has ended
+/// or its deadline has passed.
+///
+/// # Errors
+/// When it cannot begin: the data directory is not writable or has a proxy already, or an address cannot be listened on.
+pub fn run(config: Config) -> Result<(), Error> {
+    let home = control_link::Home::claim(&config.data_dir)?;
+    let threads = config.threads();
+    let listeners = listen::bind(&config.listen, threads)?;
+    let connections = listen::raise_file_limit() / threads;
+
+    let saved = home.load_table();
+    let (shared, queues) = Shared::new(&config, listeners.addresses, connections, saved.as_ref());
+    let guard = guard::start(Arc::clone(&shared), queues.consumers)?;
+    let mut workers = Vec::with_capacity(threads);
+    for (index, (sockets, judged)) in listeners.per_thread.into_iter().zip(queues.producers).enumerate() {
+        let seed = config.seed.map(|seed| seed.wrapping_add(index as u64));
+        workers.push(worker::start(Arc::clone(&shared), index, sockets, judged, seed)?);
+    }
+    let ended = control_link::hold(home, saved, Arc::clone(&shared), guard.trips);
+
+    shared.end();
+    for thread in workers.into_iter().chain([guard.thread]) {
+        join(thread);
+    }
+    ended
+}
+
+/// A thread that panicked has said so itself; the others have still to end in order.
+fn join(thread: thread::JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread of the proxy panicked before it ended");
+    }
+}

@@ -1,0 +1,272 @@
+//! Bodies on their way, in both directions: bounded in size and in silence, and never made to look whole when they are
+//! not. Back-pressure is hyper's: a body is asked for more when the other side has room.
+
+use crate::{
+    client_io::Busy,
+    lifeline::{Lifeline, Overdue},
+    tally::Outcome,
+    ticket::Ticket,
+    upstream::Connection,
+};
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+use tokio::time::{Sleep, sleep_until};
+
+/// Why a body did not arrive whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("the connection broke in the middle of the body")]
+    Connection(#[source] hyper::Error),
+    #[error("the body was silent for too long")]
+    Silent,
+    #[error("the body is larger than the service accepts")]
+    TooLarge,
+    #[error("the instance was left, and its drain deadline has passed")]
+    Drained,
+}
+
+/// A request body.
+pub(crate) enum RequestBody {
+    /// There is none.
+    Empty,
+    /// There is one.
+    Upload(Upload),
+}
+
+/// A request body that is being sent.
+pub(crate) struct Upload {
+    body: Incoming,
+    left: u64,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    progress: Rc<Progress>,
+}
+
+/// How far an upload is, for whoever waits for the response to it.
+pub(crate) struct Progress {
+    /// How it goes.
+    pub(crate) stage: Cell<Stage>,
+    /// When something was last sent.
+    pub(crate) last: Cell<Instant>,
+}
+
+/// How an upload goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// Going on.
+    Sending,
+    /// All of it was sent.
+    Sent,
+    /// Given up: it is larger than the service accepts.
+    TooLarge,
+    /// Given up: the client was silent for too long.
+    TooSlow,
+    /// The client's side broke.
+    ClientGone,
+}
+
+impl Upload {
+    /// A body of at most `max_bytes`, silent for at most `idle`.
+    pub(crate) fn new(body: Incoming, max_bytes: u64, idle: Duration) -> (Upload, Rc<Progress>) {
+        let progress = Rc::new(Progress { stage: Cell::new(Stage::Sending), last: Cell::new(Instant::now()) });
+        (Upload { body, left: max_bytes, idle, timer: None, progress: Rc::clone(&progress) }, progress)
+    }
+
+    fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = self.progress.last.get() + self.idle;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due.into());
+        }
+    }
+
+    fn break_off(&self, stage: Stage, why: Broken) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.progress.stage.set(stage);
+        Poll::Ready(Some(Err(why)))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let upload = match self.get_mut() {
+            RequestBody::Empty => return Poll::Ready(None),
+            RequestBody::Upload(upload) => upload,
+        };
+        match Pin::new(&mut upload.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+                let Some(left) = upload.left.checked_sub(size) else {
+                    return upload.break_off(Stage::TooLarge, Broken::TooLarge);
+                };
+                upload.left = left;
+                upload.progress.last.set(Instant::now());
+                if upload.body.is_end_stream() {
+                    upload.progress.stage.set(Stage::Sent);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => upload.break_off(Stage::ClientGone, Broken::Connection(error)),
+            Poll::Ready(None) => {
+                upload.progress.stage.set(Stage::Sent);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(upload.poll_silent(cx));
+                upload.break_off(Stage::TooSlow, Broken::Silent)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Upload(upload) => upload.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Upload(upload) => upload.body.size_hint(),
+        }
+    }
+}
+
+/// A response body. As long as it is there, its client is waiting for us and not we for the client.
+pub(crate) struct ResponseBody {
+    content: Content,
+    _busy: Busy,
+}
+
+/// What a response body consists of.
+pub(crate) enum Content {
+    /// Nothing more.
+    Empty,
+    /// A text of ours.
+    Text(Bytes),
+    /// What an instance sends.
+    Relay(Box<Relay>),
+}
+
+impl Content {
+    /// As the body of the response to a request that has been `busy` since it arrived.
+    pub(crate) fn into_body(self, busy: Busy) -> ResponseBody {
+        ResponseBody { content: self, _busy: busy }
+    }
+}
+
+/// What an instance sends.
+pub(crate) struct Relay {
+    /// What comes.
+    pub(crate) body: Incoming,
+    /// The record of the request.
+    pub(crate) ticket: Ticket,
+    /// Where it comes from, to be used again afterwards.
+    pub(crate) connection: Option<Connection>,
+    /// How long it may go on.
+    pub(crate) lifeline: Lifeline,
+    /// What it means when it is cut.
+    pub(crate) kind: Kind,
+}
+
+/// What a response body is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// It has an end, without which it is broken.
+    Whole,
+    /// Events that go on until somebody ends them; clients connect again.
+    Events,
+}
+
+impl Relay {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.lifeline.touch();
+                if self.body.is_end_stream() {
+                    self.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.ticket.settle(Outcome::Reset);
+                Poll::Ready(Some(Err(Broken::Connection(error))))
+            }
+            Poll::Pending => {
+                let Some(upstream) = self.ticket.upstream() else { return Poll::Pending };
+                match ready!(self.lifeline.poll(cx, upstream)) {
+                    Overdue::Silent => {
+                        self.ticket.settle(Outcome::Timeout);
+                        Poll::Ready(Some(Err(Broken::Silent)))
+                    }
+                    Overdue::Drained => {
+                        self.ticket.cut();
+                        Poll::Ready(match self.kind {
+                            Kind::Whole => Some(Err(Broken::Drained)),
+                            Kind::Events => None,
+                        })
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.ticket.settle(Outcome::Answered);
+        if let (Some(connection), Some(upstream)) = (self.connection.take(), self.ticket.upstream()) {
+            upstream.keep(connection, Instant::now());
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let content = &mut self.get_mut().content;
+        match content {
+            Content::Empty => Poll::Ready(None),
+            Content::Text(text) => {
+                let text = std::mem::take(text);
+                *content = Content::Empty;
+                Poll::Ready(Some(Ok(Frame::data(text))))
+            }
+            Content::Relay(relay) => relay.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Text(_) => false,
+            Content::Relay(relay) => relay.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Text(text) => SizeHint::with_exact(text.len() as u64),
+            Content::Relay(relay) => relay.body.size_hint(),
+        }
+    }
+}

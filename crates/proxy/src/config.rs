@@ -1,0 +1,73 @@
+//! What the data plane is told when it starts. Everything else comes in route tables.
+
+use model::Span;
+use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
+
+/// How to run one data plane.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect. Port 0 is given a free port, which the first report names.
+    pub listen: Vec<SocketAddr>,
+    /// Where the control socket, the lock and the last table are kept. Created when missing.
+    pub data_dir: PathBuf,
+    /// How many worker threads. 0: one per core.
+    pub threads: usize,
+    /// What clients and instances may cost.
+    pub limits: Limits,
+    /// Where the random numbers begin, for tests that need them repeated. `None`: somewhere unpredictable.
+    pub seed: Option<u64>,
+}
+
+impl Config {
+    /// A data plane with default limits and one worker per core.
+    pub fn new(listen: Vec<SocketAddr>, data_dir: impl Into<PathBuf>) -> Config {
+        Config { listen, data_dir: data_dir.into(), threads: 0, limits: Limits::default(), seed: None }
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        match self.threads {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            n => n,
+        }
+    }
+}
+
+/// Bounds on what one client or one instance may cost, whatever the service. Those that depend on the service are in
+/// [`model::TrafficSpec`].
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The longest request head. Longer ones are answered 431, as are those of more than 100 header fields.
+    pub head_bytes: usize,
+    /// How long a client may take to send a request head it has begun, or the first byte of a connection.
+    pub head_time: Duration,
+    /// How long a connection may be idle between requests.
+    pub keep_alive: Duration,
+    /// How long a client may take none of the bytes that are ready for it.
+    pub write_stall: Duration,
+    /// Concurrent requests on one HTTP/2 connection.
+    pub streams: u32,
+    /// How long connecting to an instance may take.
+    pub connect: Duration,
+    /// How long a request waits for an instance when its service has none.
+    pub hold: Duration,
+    /// How many requests may wait so, in each thread.
+    pub held: u32,
+    /// How long requests in flight may go on after SIGTERM.
+    pub shutdown: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            head_bytes: 64 << 10,
+            head_time: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            write_stall: Duration::from_secs(60),
+            streams: 128,
+            connect: Duration::from_secs(3),
+            hold: Duration::from_secs(5),
+            held: 1024,
+            shutdown: Span::seconds(30),
+        }
+    }
+}

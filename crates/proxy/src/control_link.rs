@@ -1,0 +1,272 @@
+//! The line to whoever sends tables: a Unix socket in the data directory, and the loop behind it.
+//!
+//! The proxy listens, because it outlives `qd serve`: each new `serve` connects, says hello, and takes over from the one
+//! before. A table is put in force first, then saved, then reported, so that neither a full disk nor a deaf peer delays
+//! it. The loop also hears the guards and the signals to stop; it never touches a request.
+
+mod home;
+mod peer;
+
+pub(crate) use home::Home;
+
+use crate::{
+    error::Error,
+    guard::Trip,
+    quiet::Quiet,
+    report::Reporter,
+    saved_table::Saved,
+    shared::{Shared, Taken},
+};
+use model::{
+    ProxyReport, RouteTable, Span, Time,
+    wire::{FromProxy, ToProxy},
+};
+use peer::Peer;
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::UnixListener,
+    runtime::Builder,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+/// How often is looked whether there is something to report.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long nothing is reported when nothing happens.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Holds the line until the proxy was told to stop and its workers have ended.
+///
+/// # Errors
+/// When the runtime, the signals or the socket cannot be had.
+pub(crate) fn hold(
+    home: Home,
+    saved: Option<Saved>,
+    shared: Arc<Shared>,
+    trips: mpsc::Receiver<Trip>,
+) -> Result<(), Error> {
+    let resources = |what| move |source| Error::Resources { what, source };
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(resources("the control runtime"))?;
+    let ended = runtime.block_on(async {
+        let listener = home.listen()?;
+        let signals = Signals::new().map_err(resources("signal handlers"))?;
+        let link = Link {
+            table: saved.map(|saved| saved.table).unwrap_or_default(),
+            home,
+            reporter: Reporter::default(),
+            shared: Arc::clone(&shared),
+            peer: None,
+            sent: None,
+            trouble: Quiet::default(),
+        };
+        link.run(listener, trips, signals).await;
+        Ok(())
+    });
+    if ended.is_err() {
+        shared.stop.send_replace(Some(Instant::now()));
+    }
+    ended
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+struct Link {
+    home: Home,
+    shared: Arc<Shared>,
+    reporter: Reporter,
+    /// The table in force, as it came.
+    table: RouteTable,
+    peer: Option<Peer>,
+    /// The last report that was sent to this peer, and when.
+    sent: Option<(ProxyReport, Instant)>,
+    trouble: Quiet,
+}
+
+/// Everything that can make the loop do something.
+enum Event {
+    Connected(io::Result<tokio::net::UnixStream>),
+    Said(ToProxy),
+    HungUp(peer::Ended),
+    Tripped(Trip),
+    Tick,
+    Signal,
+    WorkersEnded,
+}
+
+impl Link {
+    async fn run(mut self, listener: UnixListener, mut trips: mpsc::Receiver<Trip>, mut signals: Signals) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let stopping = self.shared.stop.borrow().is_some();
+            let event = tokio::select! {
+                accepted = listener.accept() => Event::Connected(accepted.map(|(stream, _)| stream)),
+                said = hear(&mut self.peer) => said.map_or_else(Event::HungUp, Event::Said),
+                Some(trip) = trips.recv() => Event::Tripped(trip),
+                _ = tick.tick() => Event::Tick,
+                () = signals.stop() => Event::Signal,
+                () = self.shared.stop.closed(), if stopping => Event::WorkersEnded,
+            };
+            match event {
+                Event::Connected(Ok(stream)) => self.connected(Peer::new(stream)).await,
+                Event::Connected(Err(error)) => {
+                    tracing::warn!(%error, "the control socket cannot accept a connection");
+                    sleep(TICK).await;
+                }
+                Event::Said(message) => self.said(message).await,
+                Event::HungUp(why) => {
+                    if let Some(withheld) = self.trouble.pass() {
+                        tracing::info!(%why, withheld, "the control connection ended; serving goes on with the last table");
+                    }
+                    self.peer = None;
+                }
+                Event::Tripped(trip) => self.tripped(trip).await,
+                Event::Tick => self.report_news().await,
+                Event::Signal => self.stop(self.shared.limits.shutdown),
+                Event::WorkersEnded => {
+                    self.report().await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A new peer takes over from the old one.
+    async fn connected(&mut self, mut peer: Peer) {
+        self.sent = None;
+        let hello = peer.hello(self.shared.started).await;
+        self.peer = hello.is_ok().then_some(peer);
+    }
+
+    async fn said(&mut self, message: ToProxy) {
+        match message {
+            // The peer has checked it. What has tripped while nobody listened is told again.
+            ToProxy::Hello(_) => {
+                let table = self.shared.table.load_full();
+                for switch in table.switches().filter(|switch| switch.is_tripped()) {
+                    self.say(&FromProxy::Tripped { change: switch.change, evidence: switch.evidence() }).await;
+                }
+                self.report().await;
+            }
+            ToProxy::SetRoutes(table) => self.take(table).await,
+            ToProxy::Shutdown(span) => self.stop(span),
+        }
+    }
+
+    async fn take(&mut self, table: RouteTable) {
+        match self.shared.take(&table) {
+            Taken::InForce => {
+                tracing::info!(generation = table.generation, services = table.services.len(), "route table in force");
+                if self.table != table {
+                    self.table = table;
+                    self.save();
+                }
+            }
+            Taken::Older => {
+                let (given, in_force) = (table.generation, self.table.generation);
+                if let Some(withheld) = self.trouble.pass() {
+                    tracing::warn!(given, in_force, withheld, "an older route table was refused");
+                }
+            }
+        }
+        self.report().await;
+    }
+
+    async fn tripped(&mut self, trip: Trip) {
+        tracing::warn!(change = %trip.change, verdict = ?trip.evidence.verdict, "a guard has tripped: its canary gets no requests");
+        self.say(&FromProxy::Tripped { change: trip.change, evidence: trip.evidence }).await;
+        self.save();
+        self.report().await;
+    }
+
+    fn save(&self) {
+        let saved = Saved::new(self.table.clone(), self.shared.tripped());
+        if let Err(error) = saved.store(&self.home.table_path())
+            && let Some(withheld) = self.trouble.pass()
+        {
+            tracing::error!(
+                %error, withheld, path = %self.home.table_path().display(),
+                "the route table cannot be saved: it is in force, but a restarted proxy will not have it"
+            );
+        }
+    }
+
+    fn stop(&self, span: Span) {
+        tracing::info!(%span, "stopping: no more connections are accepted, those in flight may end");
+        self.shared.stop.send_replace(Some(Instant::now() + span.duration()));
+    }
+
+    /// Reports when something has changed, or for a sign of life.
+    async fn report_news(&mut self) {
+        if !self.peer.as_ref().is_some_and(Peer::is_welcome) {
+            return;
+        }
+        let report = self.reporter.report(&self.shared);
+        let news = match &self.sent {
+            Some((before, at)) => at.elapsed() >= HEARTBEAT || !same_but_for_time(before, &report),
+            None => true,
+        };
+        if news {
+            self.send_report(report).await;
+        }
+    }
+
+    async fn report(&mut self) {
+        let report = self.reporter.report(&self.shared);
+        self.send_report(report).await;
+    }
+
+    async fn send_report(&mut self, report: ProxyReport) {
+        let message = FromProxy::Report(report);
+        self.say(&message).await;
+        if let FromProxy::Report(report) = message {
+            self.sent = Some((report, Instant::now()));
+        }
+    }
+
+    async fn say(&mut self, message: &FromProxy) {
+        if let Some(peer) = self.peer.as_mut().filter(|peer| peer.is_welcome())
+            && let Err(why) = peer.say(message).await
+        {
+            if let Some(withheld) = self.trouble.pass() {
+                tracing::warn!(%why, withheld, "a message to control was not sent; hanging up");
+            }
+            self.peer = None;
+        }
+    }
+}
+
+/// What the peer says next. Without a peer, nobody ever says anything.
+async fn hear(peer: &mut Option<Peer>) -> Result<ToProxy, peer::Ended> {
+    match peer {
+        Some(peer) => peer.hear().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn same_but_for_time(before: &ProxyReport, now: &ProxyReport) -> bool {
+    let timeless = |report: &ProxyReport| ProxyReport { at: Time::default(), ..report.clone() };
+    timeless(before) == timeless(now)
+}

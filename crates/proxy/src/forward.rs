@@ -1,0 +1,465 @@
+//! The life of one request.
+//!
+//! ```text
+//!  arrive ── the head is there, within its bounds; whose host and path are these?     400, 404, 413, 503
+//!     │
+//!  assign ── random or sticky, with known weights; the guard's switch is looked at    no_instance
+//!     │      (no instance at all: wait a little for a table that has one)             503
+//!  choose ── the less loaded of two random instances of the release
+//!     │
+//!   send ─── on an idle connection or a new one                                       refused 502
+//!     │      (nothing was sent, or it may be sent again: back to choose, twice)       reset 502, timeout 504
+//!  answer ── the response's head goes to the client; a switch of protocol becomes a tunnel
+//!     │
+//!   body ─── frames as they come, at the pace of the slower side                      reset, timeout, cut
+//!     │
+//!   end ──── counted once, by how it ended and how long it took; offered to the guard
+//! ```
+//!
+//! From `assign` on, a [`Ticket`] makes sure of the last step, whatever happens. When the client goes away, hyper drops
+//! the future or the body, and with it the ticket: `cancelled`.
+
+use crate::{
+    assign::{Point, unit_hash},
+    body::{Content, Kind, Progress, Relay, RequestBody, ResponseBody, Stage, Upload},
+    client_io::Busy,
+    connection::Client,
+    headers,
+    lane::{Lane, Lanes},
+    lifeline::{Leaving, Lifeline},
+    refusal::Refusal,
+    table::Key,
+    tally::Outcome,
+    ticket::{Bet, Ticket},
+    tunnel,
+    upstream::{Connection, Replay, Upstream},
+    worker::Worker,
+};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, TRANSFER_ENCODING},
+    request, response,
+};
+use hyper::{
+    body::{Body as _, Incoming},
+    client::conn::TrySendError,
+    upgrade::{self, OnUpgrade},
+};
+use model::{ArmRole, Ratio};
+use std::{convert::Infallible, pin::pin, rc::Rc, time::Duration, time::Instant};
+use tokio::time::{sleep_until, timeout_at};
+
+/// How often a request is sent at most.
+const TRIES: u32 = 3;
+
+/// Answers one request.
+pub(crate) async fn serve(
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let busy = Busy::new(&client.pace);
+    let response = match carry(&client, request).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            count_refusal(&client, &refusal);
+            refusal.response()
+        }
+    };
+    Ok(response.map(|content| content.into_body(busy)))
+}
+
+/// Refusals of requests that were assigned are counted with their release, by their ticket.
+fn count_refusal(client: &Client, refusal: &Refusal) {
+    let counts = &client.worker.counts;
+    match refusal {
+        Refusal::BadHost | Refusal::Connect => counts.refused.increment(),
+        Refusal::TooLarge(..) => {
+            client.answered_early.set(true);
+            counts.refused.increment();
+        }
+        Refusal::TooSlow => {
+            client.answered_early.set(true);
+            counts.refused.increment();
+        }
+        Refusal::NoRoute { .. } | Refusal::NoTable | Refusal::NoRelease(_) => counts.unrouted.increment(),
+        Refusal::BadBody
+        | Refusal::NoInstance(_)
+        | Refusal::Unreachable(_)
+        | Refusal::Reset(_)
+        | Refusal::Timeout(..) => {}
+    }
+}
+
+async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Response<Content>, Refusal> {
+    let began = Instant::now();
+    let worker = &client.worker;
+    if request.method() == Method::CONNECT {
+        return Err(Refusal::Connect);
+    }
+    let host = host(&request)?;
+    let Assigned { ticket, arm, set_cookie } = assign(worker, &request, &host, began).await?;
+    let lane = Rc::clone(ticket.lane());
+    let traffic = &lane.service.traffic;
+
+    let wanted = (request.version() == Version::HTTP_11).then(|| headers::wanted_upgrade(request.headers())).flatten();
+    let downstream = wanted.is_some().then(|| upgrade::on(&mut request));
+    let (mut head, body) = request.into_parts();
+    headers::forward_request(&mut head.headers, host, &client.address, wanted, &worker.random);
+    origin_form(&mut head);
+    let (body, progress) = if body.is_end_stream() {
+        (RequestBody::Empty, None)
+    } else {
+        if !head.headers.contains_key(CONTENT_LENGTH) {
+            head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        let (upload, progress) = Upload::new(body, traffic.max_body.0, traffic.idle_timeout.duration());
+        (RequestBody::Upload(upload), Some(progress))
+    };
+    let mut sent = send(worker, &lane, arm, ticket, Request::from_parts(head, body), progress).await?;
+    if let Some(cookie) = set_cookie {
+        sent.response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(answer(client, &lane, sent, downstream))
+}
+
+/// Whom a request is for: the authority of its target when it has one, else its only `Host`.
+fn host(request: &Request<Incoming>) -> Result<HeaderValue, Refusal> {
+    if let Some(authority) = request.uri().authority() {
+        let host = authority.as_str();
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        return HeaderValue::from_str(host).map_err(|_| Refusal::BadHost);
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Ok(host.clone()),
+        (None, _) if request.version() < Version::HTTP_11 => Ok(HeaderValue::from_static("")),
+        (None, _) | (Some(_), Some(_)) => Err(Refusal::BadHost),
+    }
+}
+
+/// Instances are sent paths, not whole addresses, in HTTP/1.1.
+fn origin_form(head: &mut request::Parts) {
+    head.version = Version::HTTP_11;
+    if head.uri.authority().is_some() {
+        let path = head.uri.path_and_query().cloned();
+        head.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    }
+}
+
+/// A request with the release that will answer it.
+struct Assigned {
+    ticket: Ticket,
+    arm: usize,
+    set_cookie: Option<HeaderValue>,
+}
+
+/// Finds the service and assigns the request to one of its releases. Waits for a while when no instance is there.
+async fn assign(
+    worker: &Rc<Worker>,
+    request: &Request<Incoming>,
+    host: &HeaderValue,
+    began: Instant,
+) -> Result<Assigned, Refusal> {
+    let mut given = None;
+    let mut waiting = None;
+    loop {
+        let lanes = worker.lanes();
+        let lane = find(&lanes, request, host)?;
+        let service = &lane.service;
+        if request.body().size_hint().lower() > service.traffic.max_body.0 {
+            return Err(Refusal::TooLarge(service.traffic.max_body, service.key.clone()));
+        }
+        let user = User::of(lane, request.headers(), worker, &mut given);
+        let Some(Choice { arm, bet }) = lane.choose(worker, &user, began) else {
+            return Err(Refusal::NoRelease(service.key.clone()));
+        };
+        let ticket = |arm, bet| Ticket::new(Rc::clone(worker), Rc::clone(lane), arm, began, bet);
+        let assigned = |arm, bet| Assigned { ticket: ticket(arm, bet), arm, set_cookie: user.set_cookie(lane) };
+        if lane.has_instance(arm) {
+            return Ok(assigned(arm, bet));
+        }
+        let no_instance = || {
+            ticket(arm, bet).settle(Outcome::NoInstance);
+            Refusal::NoInstance(service.key.clone())
+        };
+        if let Some(home) = lane.refuge(arm) {
+            no_instance();
+            return Ok(assigned(home, None));
+        }
+        let Some((_, changed)) = &mut waiting else {
+            let Some(held) = worker.hold() else { return Err(no_instance()) };
+            // No table is missed from here on; one that came just before is looked at first.
+            waiting = Some((held, worker.shared.changed.subscribe()));
+            continue;
+        };
+        if timeout_at((began + worker.shared.limits.hold).into(), changed.changed()).await.is_err() {
+            return Err(no_instance());
+        }
+    }
+}
+
+fn find<'a>(lanes: &'a Lanes, request: &Request<Incoming>, host: &HeaderValue) -> Result<&'a Rc<Lane>, Refusal> {
+    let path = request.uri().path();
+    lanes.find(host.as_bytes(), path.as_bytes()).ok_or_else(|| match lanes.table.services.is_empty() {
+        true => Refusal::NoTable,
+        false => Refusal::no_route(host.as_bytes(), path),
+    })
+}
+
+/// Who sent a request, as far as assignment is concerned.
+enum User {
+    /// Nobody in particular: each request is a unit.
+    Anyone,
+    /// Somebody: all requests of the same user are one unit.
+    Known(u64),
+    /// Somebody new, who is given this cookie value.
+    New(u64, u64),
+}
+
+impl User {
+    /// `given` keeps the value given to a new user while the request is assigned again.
+    fn of(lane: &Lane, headers: &HeaderMap, worker: &Worker, given: &mut Option<u64>) -> User {
+        let service = &lane.service;
+        match &service.sticky {
+            None => User::Anyone,
+            Some(Key::Header(name)) => match headers.get(name) {
+                Some(value) => User::Known(unit_hash(value.as_bytes(), service.salt)),
+                None => User::Anyone,
+            },
+            Some(Key::Cookie(name)) => match headers::cookie(headers, name) {
+                Some(value) => User::Known(unit_hash(value, service.salt)),
+                None => {
+                    let value = *given.get_or_insert_with(|| worker.random.next());
+                    User::New(unit_hash(cookie_value(value).as_bytes(), service.salt), value)
+                }
+            },
+        }
+    }
+
+    fn unit(&self) -> Option<u64> {
+        match self {
+            User::Anyone => None,
+            User::Known(hash) | User::New(hash, _) => Some(*hash),
+        }
+    }
+
+    fn set_cookie(&self, lane: &Lane) -> Option<HeaderValue> {
+        match (self, &lane.service.sticky) {
+            (User::New(_, value), Some(Key::Cookie(name))) => {
+                let cookie = format!("{name}={}; Path=/; HttpOnly; SameSite=Lax", cookie_value(*value));
+                HeaderValue::from_str(&cookie).ok()
+            }
+            (User::Anyone | User::Known(_) | User::New(..), _) => None,
+        }
+    }
+}
+
+fn cookie_value(value: u64) -> String {
+    format!("{value:016x}")
+}
+
+/// The arm a unit was assigned to, and what is needed to judge it.
+struct Choice {
+    arm: usize,
+    bet: Option<Bet>,
+}
+
+impl Lane {
+    /// Assigns a unit to an arm, with the weights and the guard as they are now. `None`: there is no arm.
+    fn choose(&self, worker: &Worker, user: &User, began: Instant) -> Option<Choice> {
+        let service = &self.service;
+        let tripped = service.guard.as_ref().is_some_and(|switch| switch.is_tripped());
+        let (arm, weight) = match service.split.home().filter(|_| tripped) {
+            Some(home) => (home, Ratio::ZERO),
+            None => {
+                let point = Point::from_uniform(user.unit().unwrap_or_else(|| worker.random.next()));
+                (service.split.arm(point)?, service.split.canary_weight())
+            }
+        };
+        let role = service.arms.get(arm)?.role;
+        let bet = match &service.guard {
+            None => None,
+            Some(switch) if began < self.warm_at => {
+                switch.skip();
+                None
+            }
+            Some(_) => Some(Bet { arm: role, weight, unit: user.unit() }),
+        };
+        Some(Choice { arm, bet })
+    }
+
+    /// The trusted release, when it can serve a unit of a canary that has no instance. The other way round would raise
+    /// the canary's exposure.
+    fn refuge(&self, arm: usize) -> Option<usize> {
+        let role = self.service.arms.get(arm)?.role;
+        self.service.split.home().filter(|home| role == ArmRole::Canary && self.has_instance(*home))
+    }
+
+    fn has_instance(&self, arm: usize) -> bool {
+        self.arms.get(arm).is_some_and(|arm| !arm.upstreams.is_empty())
+    }
+}
+
+/// A response whose head has arrived.
+struct Sent {
+    response: Response<Incoming>,
+    connection: Connection,
+    ticket: Ticket,
+}
+
+/// Sends a request until a response begins, at most [`TRIES`] times.
+async fn send(
+    worker: &Rc<Worker>,
+    lane: &Rc<Lane>,
+    arm: usize,
+    mut ticket: Ticket,
+    mut request: Request<RequestBody>,
+    progress: Option<Rc<Progress>>,
+) -> Result<Sent, Refusal> {
+    let service = &lane.service;
+    let replay = if progress.is_none() && request.method().is_idempotent() { Replay::Safe } else { Replay::Never };
+    let mut tried: Option<Rc<Upstream>> = None;
+    for left in (0..TRIES).rev() {
+        let now = Instant::now();
+        let picked = lane.arms.get(arm).and_then(|arm| arm.pick(&worker.random, now, tried.as_ref()));
+        let Some(upstream) = picked else { break };
+        ticket.enter(upstream);
+        let idle = if tried.is_none() { upstream.idle_connection(now, replay) } else { None };
+        let reused = idle.is_some();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => match upstream.connect(&worker.shared.limits).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    if let Some(withheld) = worker.trouble.pass() {
+                        let (instance, address) = (upstream.endpoint.instance, upstream.endpoint.address);
+                        tracing::warn!(service = %service.key, %instance, %address, %error, withheld, "no connection to an instance");
+                    }
+                    let others = lane.arms.get(arm).is_some_and(|arm| arm.upstreams.len() > 1);
+                    if left > 0 && others {
+                        ticket.retried();
+                        tried = Some(Rc::clone(upstream));
+                        continue;
+                    }
+                    ticket.settle(Outcome::Refused);
+                    return Err(Refusal::Unreachable(service.key.clone()));
+                }
+            },
+        };
+        let spare = (reused && replay == Replay::Safe && left > 0).then(|| copy(&request));
+        let limit = service.traffic.response_timeout;
+        let sending = connection.try_send_request(request);
+        let mut failed = match head_in_time(sending, limit.duration(), progress.as_deref()).await {
+            Some(Ok(response)) => return Ok(Sent { response, connection, ticket }),
+            Some(Err(failed)) => failed,
+            None => {
+                ticket.settle(Outcome::Timeout);
+                return Err(Refusal::Timeout(service.key.clone(), limit));
+            }
+        };
+        // What was never sent comes back. What was sent on a connection that was closed before a response began may be
+        // sent again when that does no harm.
+        match failed.take_message().or(spare) {
+            Some(again) if left > 0 => {
+                ticket.retried();
+                tried = Some(Rc::clone(upstream));
+                request = again;
+            }
+            Some(_) | None => return Err(broken(&mut ticket, progress.as_deref(), lane)),
+        }
+    }
+    ticket.settle(Outcome::Refused);
+    Err(Refusal::Unreachable(service.key.clone()))
+}
+
+/// Why no response began: for what the client sent, or for the instance.
+fn broken(ticket: &mut Ticket, progress: Option<&Progress>, lane: &Lane) -> Refusal {
+    let service = &lane.service;
+    let (outcome, refusal) = match progress.map_or(Stage::Sent, |progress| progress.stage.get()) {
+        Stage::Sending | Stage::Sent => (Outcome::Reset, Refusal::Reset(service.key.clone())),
+        Stage::TooLarge => (Outcome::Cancelled, Refusal::TooLarge(service.traffic.max_body, service.key.clone())),
+        Stage::TooSlow => (Outcome::Cancelled, Refusal::TooSlow),
+        Stage::ClientGone => (Outcome::Cancelled, Refusal::BadBody),
+    };
+    ticket.settle(outcome);
+    refusal
+}
+
+/// A copy of a request without a body.
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Waits for the head of a response. The time runs from when the whole request was sent, or the last bit of it so far.
+/// `None`: it has run out.
+async fn head_in_time(
+    sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    limit: Duration,
+    progress: Option<&Progress>,
+) -> Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
+    let mut sending = pin!(sending);
+    let mut timer = pin!(sleep_until((Instant::now() + limit).into()));
+    loop {
+        tokio::select! {
+            biased;
+            sent = sending.as_mut() => return Some(sent),
+            () = timer.as_mut() => match progress.map(|progress| progress.last.get() + limit) {
+                Some(due) if due > Instant::now() => timer.as_mut().reset(due.into()),
+                Some(_) | None => return None,
+            },
+        }
+    }
+}
+
+/// Turns an instance's response into ours.
+fn answer(client: &Rc<Client>, lane: &Lane, sent: Sent, downstream: Option<OnUpgrade>) -> Response<Content> {
+    let Sent { mut response, connection, mut ticket } = sent;
+    let idle = lane.service.traffic.idle_timeout.duration();
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(downstream) = downstream else {
+            ticket.settle(Outcome::Reset);
+            return Refusal::Reset(lane.service.key.clone()).response();
+        };
+        ticket.settle(Outcome::Answered);
+        let lifeline = Lifeline::new(idle, Leaving::Spread(client.worker.random.next()));
+        let upstream = upgrade::on(&mut response);
+        tokio::task::spawn_local(tunnel::carry(Rc::clone(client), downstream, upstream, ticket, lifeline));
+        let protocol = response.headers().get(http::header::UPGRADE).cloned();
+        let (mut head, _) = response.into_parts();
+        headers::forward_response(&mut head.headers, protocol);
+        return Response::from_parts(head, Content::Empty);
+    }
+    if response.status().is_server_error() {
+        ticket.settle(Outcome::Status5xx);
+    }
+    let (mut head, body) = response.into_parts();
+    headers::forward_response(&mut head.headers, None);
+    head.version = Version::HTTP_11;
+    if body.is_end_stream() {
+        ticket.settle(Outcome::Answered);
+        if let Some(upstream) = ticket.upstream() {
+            upstream.keep(connection, Instant::now());
+        }
+        return Response::from_parts(head, Content::Empty);
+    }
+    let kind = kind(&head);
+    let leaving = match kind {
+        Kind::Whole => Leaving::Last,
+        Kind::Events => {
+            // It has no end to wait for, and how long it goes on says nothing about how fast it is.
+            ticket.settle(Outcome::Answered);
+            Leaving::Spread(client.worker.random.next())
+        }
+    };
+    let relay = Relay { body, ticket, connection: Some(connection), lifeline: Lifeline::new(idle, leaving), kind };
+    Response::from_parts(head, Content::Relay(Box::new(relay)))
+}
+
+fn kind(head: &response::Parts) -> Kind {
+    let events = head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    if events { Kind::Events } else { Kind::Whole }
+}

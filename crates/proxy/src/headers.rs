@@ -1,0 +1,191 @@
+//! What is changed in heads on their way. Pure.
+//!
+//! Fields that concern one connection only are taken out; how a body is framed is decided anew for the next connection
+//! from what was understood here, never copied. What a client says about who forwarded its request is replaced: we are
+//! the edge, and whom to believe before us is not known.
+
+use crate::assign::Random;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRANSFER_ENCODING, UPGRADE,
+    },
+};
+use std::fmt::Write as _;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The protocol that a request asks to switch to, if it does so properly. HTTP/2 by upgrade is not offered: a tunnel
+/// carrying it would pass requests by the routes.
+pub(crate) fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asked =
+        headers.get_all(CONNECTION).iter().any(|value| tokens(value).any(|t| t.eq_ignore_ascii_case(b"upgrade")));
+    let protocol = headers.get(UPGRADE).filter(|_| asked)?;
+    (!tokens(protocol).any(|t| t.eq_ignore_ascii_case(b"h2c"))).then(|| protocol.clone())
+}
+
+/// Makes the fields of a request those of a request of ours to an instance.
+pub(crate) fn forward_request(
+    headers: &mut HeaderMap,
+    host: HeaderValue,
+    client: &HeaderValue,
+    upgrade: Option<HeaderValue>,
+    random: &Random,
+) {
+    let trailers = headers.get(TE).is_some_and(|te| tokens(te).any(|t| t.eq_ignore_ascii_case(b"trailers")));
+    remove_hop_by_hop(headers);
+    // Answered by us: the client is told to go on when its body is first asked for.
+    headers.remove(EXPECT);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+    headers.insert(FORWARDED_FOR, client.clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_HOST, host.clone());
+    headers.insert(HOST, host);
+    if !headers.contains_key(TRACEPARENT)
+        && let Some(value) = traceparent(random)
+    {
+        headers.insert(TRACEPARENT, value);
+    }
+}
+
+/// Makes the fields of an instance's response those of a response of ours.
+pub(crate) fn forward_response(headers: &mut HeaderMap, switched: Option<HeaderValue>) {
+    remove_hop_by_hop(headers);
+    if let Some(protocol) = switched {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+/// The value of a cookie, the first of its name.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
+    pairs
+        .filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+        .find(|value| !value.is_empty())
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(tokens)
+            .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"))
+            .filter_map(|token| HeaderName::from_bytes(token).ok())
+            // These say what the message is; a client that names them wants to confuse somebody.
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+            .collect();
+        named.iter().for_each(|name| drop(headers.remove(name)));
+        headers.remove(CONNECTION);
+    }
+    for name in
+        [&KEEP_ALIVE, &PROXY_CONNECTION, &PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION, &TE, &TRANSFER_ENCODING, &UPGRADE]
+    {
+        headers.remove(name);
+    }
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+/// The beginning of a trace, by the W3C's format.
+fn traceparent(random: &Random) -> Option<HeaderValue> {
+    let mut text = String::with_capacity(55);
+    // An all-zero id means none.
+    write!(text, "00-{:016x}{:016x}-{:016x}-01", random.next(), random.next(), random.next() | 1).ok()?;
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn forwarded(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = map(pairs);
+        let upgrade = wanted_upgrade(&headers);
+        let (host, client) = (HeaderValue::from_static("shop.test"), HeaderValue::from_static("10.0.0.9"));
+        forward_request(&mut headers, host, &client, upgrade, &Random::new(Some(1)));
+        headers
+    }
+
+    #[test]
+    fn fields_of_one_connection_go_no_further() {
+        let headers = forwarded(&[
+            ("connection", "keep-alive, X-Secret, Host, content-length"),
+            ("keep-alive", "timeout=5"),
+            ("x-secret", "1"),
+            ("te", "gzip, trailers"),
+            ("transfer-encoding", "chunked"),
+            ("expect", "100-continue"),
+            ("content-length", "5"),
+            ("accept", "*/*"),
+        ]);
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "accept",
+                "content-length",
+                "host",
+                "te",
+                "traceparent",
+                "x-forwarded-for",
+                "x-forwarded-host",
+                "x-forwarded-proto"
+            ]
+        );
+        assert_eq!(headers["te"], "trailers");
+    }
+
+    #[test]
+    fn what_a_client_claims_about_itself_is_replaced() {
+        let headers = forwarded(&[("x-forwarded-for", "127.0.0.1"), ("host", "evil"), ("x-forwarded-proto", "https")]);
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["host"], "shop.test");
+    }
+
+    #[test]
+    fn a_trace_is_continued_or_begun() {
+        let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(forwarded(&[("traceparent", given)])["traceparent"], given);
+        assert_eq!(forwarded(&[])["traceparent"].len(), given.len());
+    }
+
+    #[test]
+    fn only_a_proper_upgrade_is_one() {
+        let upgrade = |pairs| wanted_upgrade(&map(pairs));
+        assert_eq!(upgrade(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]).unwrap(), "websocket");
+        assert_eq!(upgrade(&[("upgrade", "websocket")]), None);
+        assert_eq!(upgrade(&[("connection", "upgrade, http2-settings"), ("upgrade", "h2c")]), None);
+    }
+
+    #[test]
+    fn a_cookie_is_found_among_others() {
+        let headers = map(&[("cookie", "a=1; qd_user=; xqd_user=2"), ("cookie", " qd_user=42;b=3")]);
+        assert_eq!(cookie(&headers, "qd_user"), Some(&b"42"[..]));
+        assert_eq!(cookie(&headers, "qd"), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! One thread's own copy of what the table in force means: its counters, its upstreams with their connections. Nothing
+//! in it is shared with another thread except counters that only this thread writes.
+//!
+//! A request holds its [`Lane`] from assignment to end, so that a new table never changes a request in flight.
+
+use crate::{
+    assign::Random,
+    shared::Shared,
+    table::{Service, Table},
+    tally::ReleaseCounts,
+    upstream::Upstream,
+};
+use model::{InstanceId, ReleaseId, ServiceKey, Span};
+use std::{collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+
+/// All services of the table in force.
+#[derive(Default)]
+pub(crate) struct Lanes {
+    /// The table these were made for.
+    pub(crate) table: Arc<Table>,
+    lanes: Vec<Rc<Lane>>,
+    releases: BTreeMap<(ServiceKey, ReleaseId), Arc<ReleaseCounts>>,
+    /// With how long connections may go on after the endpoint has left the table.
+    upstreams: BTreeMap<(InstanceId, SocketAddr), (Rc<Upstream>, Span)>,
+}
+
+/// One service.
+pub(crate) struct Lane {
+    /// As the table has it.
+    pub(crate) service: Arc<Service>,
+    /// Its releases, in the same order.
+    pub(crate) arms: Vec<LaneArm>,
+    /// Until when none of its requests are judged, because some instance is still warming up. It holds for all arms
+    /// alike: leaving out only the arm that is new would make the other one look more frequent than its weight, and the
+    /// evidence would grow from nothing.
+    pub(crate) warm_at: Instant,
+}
+
+/// One release of a service.
+pub(crate) struct LaneArm {
+    /// This thread's counts of it.
+    pub(crate) counts: Arc<ReleaseCounts>,
+    /// Its ready instances.
+    pub(crate) upstreams: Vec<Rc<Upstream>>,
+}
+
+impl Lanes {
+    /// For a new table, keeping counters and upstreams that it still has. Those it has no more begin to drain.
+    pub(crate) fn follow(&self, table: Arc<Table>, shared: &Shared, random: &Random) -> Lanes {
+        let now = Instant::now();
+        let mut next = Lanes { table: Arc::clone(&table), ..Lanes::default() };
+        for service in &table.services {
+            let mut warm_at = now;
+            let mut arms = Vec::with_capacity(service.arms.len());
+            for arm in &service.arms {
+                let id = (service.key.clone(), arm.release);
+                let counts = self.releases.get(&id).or_else(|| next.releases.get(&id)).cloned();
+                let counts = counts.unwrap_or_else(|| shared.registry.release(&service.key, arm.release));
+                let upstreams = arm.endpoints.iter().map(|endpoint| {
+                    let id = (endpoint.instance, endpoint.address);
+                    let known = self.upstreams.get(&id).or_else(|| next.upstreams.get(&id));
+                    let upstream = known.map(|(upstream, _)| Rc::clone(upstream)).unwrap_or_else(|| {
+                        Rc::new(Upstream::new(*endpoint, shared.registry.instance(endpoint.instance), now))
+                    });
+                    if let Some(switch) = &service.guard {
+                        warm_at = warm_at.max(upstream.since + switch.judgement.warm_up.duration());
+                    }
+                    next.upstreams.insert(id, (Rc::clone(&upstream), service.traffic.drain_deadline));
+                    upstream
+                });
+                let upstreams = upstreams.collect();
+                next.releases.insert(id, Arc::clone(&counts));
+                arms.push(LaneArm { counts, upstreams });
+            }
+            next.lanes.push(Rc::new(Lane { service: Arc::clone(service), arms, warm_at }));
+        }
+        for (id, (upstream, deadline)) in &self.upstreams {
+            if !next.upstreams.contains_key(id) {
+                upstream.leave(now + deadline.duration());
+            }
+        }
+        next.shuffle(random);
+        next
+    }
+
+    /// The service that a request belongs to.
+    pub(crate) fn find(&self, host: &[u8], path: &[u8]) -> Option<&Rc<Lane>> {
+        self.table.find(host, path).and_then(|index| self.lanes.get(index))
+    }
+
+    /// Lets every upstream drain: the proxy is being stopped.
+    pub(crate) fn leave(&self, deadline: Instant) {
+        self.upstreams.values().for_each(|(upstream, _)| upstream.leave(deadline));
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub(crate) fn close_idle(&self, now: Instant) {
+        self.upstreams.values().for_each(|(upstream, _)| upstream.close_idle(now));
+    }
+
+    /// Threads look at endpoints in different orders, so that ties between equally loaded ones do not all fall alike.
+    fn shuffle(&mut self, random: &Random) {
+        for lane in &mut self.lanes {
+            for arm in Rc::get_mut(lane).into_iter().flat_map(|lane| &mut lane.arms) {
+                for i in (1..arm.upstreams.len()).rev() {
+                    arm.upstreams.swap(i, random.below(i + 1));
+                }
+            }
+        }
+    }
+}
+
+impl LaneArm {
+    /// The less loaded of two random instances, avoiding those that refused connections lately and the one that was just
+    /// tried, as long as there is another. `None`: the release has no instance.
+    pub(crate) fn pick(&self, random: &Random, now: Instant, tried: Option<&Rc<Upstream>>) -> Option<&Rc<Upstream>> {
+        let n = self.upstreams.len();
+        if n <= 1 {
+            return self.upstreams.first();
+        }
+        let good = |upstream: &Rc<Upstream>| {
+            upstream.is_usable(now) && !tried.is_some_and(|tried| Rc::ptr_eq(tried, upstream))
+        };
+        let first = random.below(n);
+        let second = (first + 1 + random.below(n - 1)) % n;
+        let (a, b) = (self.upstreams.get(first)?, self.upstreams.get(second)?);
+        match (good(a), good(b)) {
+            (true, true) if b.load() < a.load() => Some(b),
+            (true, _) => Some(a),
+            (false, true) => Some(b),
+            (false, false) => self.upstreams.iter().find(|upstream| good(upstream)).or(Some(a)),
+        }
+    }
+}

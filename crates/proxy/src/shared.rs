@@ -1,0 +1,122 @@
+//! What the threads share: the table in force, the counts, and the word to stop.
+//!
+//! Tables are taken by one thread only, the one that holds the control socket; all others read.
+
+use crate::{
+    config::{Config, Limits},
+    guard::{Judged, Switch},
+    report::wall_clock,
+    saved_table::Saved,
+    table::Table,
+    tally::Registry,
+};
+use arc_swap::ArcSwap;
+use model::{ChangeId, RouteTable, Time};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+use tokio::sync::watch;
+
+/// How many judged units may wait for the guard thread, from each worker: more than a core can serve between two looks.
+const QUEUE: usize = 4096;
+
+/// What all threads share.
+pub(crate) struct Shared {
+    /// The table in force.
+    pub(crate) table: ArcSwap<Table>,
+    /// Wakes whoever waits for another table; the value is its generation.
+    pub(crate) changed: watch::Sender<u64>,
+    /// Once set: accept no more connections, and be done by then.
+    pub(crate) stop: watch::Sender<Option<Instant>>,
+    /// All counts.
+    pub(crate) registry: Registry,
+    /// Bounds on clients and instances.
+    pub(crate) limits: Limits,
+    /// Where clients connect.
+    pub(crate) listening: Vec<SocketAddr>,
+    /// How many connections each thread may have open.
+    pub(crate) connections: usize,
+    /// When this process began to count.
+    pub(crate) started: Time,
+    ended: AtomicBool,
+}
+
+/// The two ends of the queues between the workers and the guard thread.
+pub(crate) struct Queues {
+    /// One for each worker.
+    pub(crate) producers: Vec<rtrb::Producer<Judged>>,
+    /// All for the guard thread.
+    pub(crate) consumers: Vec<rtrb::Consumer<Judged>>,
+}
+
+/// What became of a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Taken {
+    /// It is in force for the next request in every thread.
+    InForce,
+    /// It is older than the one in force, which stays.
+    Older,
+}
+
+impl Shared {
+    /// Begins with the table that was in force last, if there is one.
+    pub(crate) fn new(
+        config: &Config,
+        listening: Vec<SocketAddr>,
+        connections: usize,
+        saved: Option<&Saved>,
+    ) -> (Arc<Shared>, Queues) {
+        let threads = config.threads();
+        let table = saved
+            .map(|saved| Table::new(&saved.table, |guard| Switch::new(guard, saved.tripped.contains(&guard.change))));
+        let (producers, consumers) = (0..threads).map(|_| rtrb::RingBuffer::new(QUEUE)).unzip();
+        let shared = Shared {
+            table: ArcSwap::from_pointee(table.unwrap_or_default()),
+            changed: watch::Sender::new(0),
+            stop: watch::Sender::new(None),
+            registry: Registry::new(threads),
+            limits: config.limits.clone(),
+            listening,
+            connections,
+            started: wall_clock(),
+            ended: AtomicBool::new(false),
+        };
+        (Arc::new(shared), Queues { producers, consumers })
+    }
+
+    /// Puts a table in force, unless it is older than the one that is. A guard keeps its evidence, and stays tripped, as
+    /// long as every table has it.
+    pub(crate) fn take(&self, table: &RouteTable) -> Taken {
+        let before = self.table.load();
+        if table.generation < before.generation {
+            return Taken::Older;
+        }
+        let next = Table::new(table, |guard| match before.switch(guard.change) {
+            Some(switch) => Arc::clone(switch),
+            None => Switch::new(guard, false),
+        });
+        self.table.store(Arc::new(next));
+        self.changed.send_replace(table.generation);
+        Taken::InForce
+    }
+
+    /// The changes whose guards have tripped.
+    pub(crate) fn tripped(&self) -> Vec<ChangeId> {
+        self.table.load().switches().filter(|switch| switch.is_tripped()).map(|switch| switch.change).collect()
+    }
+
+    /// Ends the guard thread. The workers end by [`stop`](Shared::stop).
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether the guard thread is to end.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,180 @@
+//! A route table made ready for looking up. Pure and immutable: one is shared by all threads and replaced as a whole.
+//!
+//! The best match is an exact host before any host, then the longest path prefix by whole segments. The work of a
+//! look-up depends on the depth of the path and on the longest prefix, not on how many routes there are.
+
+use crate::{assign::Split, guard::Switch};
+use http::HeaderName;
+use model::{Arm, ChangeId, Endpoint, Guard, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec};
+use std::{collections::HashMap, sync::Arc};
+
+/// The longest host name that can match: DNS allows no longer one.
+const MAX_HOST: usize = 255;
+
+/// A whole table.
+#[derive(Default)]
+pub(crate) struct Table {
+    /// The generation of the table it was made from.
+    pub(crate) generation: u64,
+    /// The services, in the order of the table.
+    pub(crate) services: Vec<Arc<Service>>,
+    hosts: HashMap<Box<[u8]>, Paths>,
+    any_host: Paths,
+}
+
+/// One service, ready to assign.
+pub(crate) struct Service {
+    /// Which service.
+    pub(crate) key: ServiceKey,
+    /// How its requests are carried.
+    pub(crate) traffic: TrafficSpec,
+    /// What tells its users apart.
+    pub(crate) sticky: Option<Key>,
+    /// What makes this rollout's assignment of users differ from the last one's.
+    pub(crate) salt: u64,
+    /// Its releases.
+    pub(crate) arms: Vec<Arm>,
+    /// Which of them gets which share.
+    pub(crate) split: Split,
+    /// The test that watches its canary.
+    pub(crate) guard: Option<Arc<Switch>>,
+}
+
+/// Where the key of a sticky user is found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Key {
+    /// In the cookie of this name.
+    Cookie(Box<str>),
+    /// In this header.
+    Header(HeaderName),
+}
+
+impl Table {
+    /// Makes a table ready. `switch` gives the switch of a guard: the same one for the same change, so that evidence
+    /// and a trip outlive the table.
+    pub(crate) fn new(table: &RouteTable, switch: impl Fn(&Guard) -> Arc<Switch>) -> Table {
+        let mut made = Table { generation: table.generation, ..Table::default() };
+        for (index, service) in table.services.iter().enumerate() {
+            for route in &service.routes {
+                let paths = match &route.host {
+                    Some(host) => made.hosts.entry(host.to_ascii_lowercase().into_bytes().into()).or_default(),
+                    None => &mut made.any_host,
+                };
+                paths.add(&route.path, index);
+            }
+            made.services.push(Arc::new(Service {
+                key: service.service.clone(),
+                traffic: service.traffic.clone(),
+                sticky: service.traffic.sticky.as_ref().and_then(Key::new),
+                salt: salt(service.guard.as_ref(), &service.arms),
+                arms: service.arms.clone(),
+                split: Split::new(&service.arms),
+                guard: service.guard.as_ref().map(&switch),
+            }));
+        }
+        made
+    }
+
+    /// The position of the service that a request to this host (with or without a port, in any case) and path belongs
+    /// to.
+    pub(crate) fn find(&self, host: &[u8], path: &[u8]) -> Option<usize> {
+        let exact = || {
+            let host = bare_host(host);
+            let mut lower = [0; MAX_HOST];
+            let lower = lower.get_mut(..host.len())?;
+            lower.copy_from_slice(host);
+            lower.make_ascii_lowercase();
+            self.hosts.get(&*lower)?.longest(path)
+        };
+        let exact = if self.hosts.is_empty() { None } else { exact() };
+        exact.or_else(|| self.any_host.longest(path))
+    }
+
+    /// The switch of a change's guard, when some service is guarded for it.
+    pub(crate) fn switch(&self, change: ChangeId) -> Option<&Arc<Switch>> {
+        self.switches().find(|switch| switch.change == change)
+    }
+
+    /// The switches of all guards.
+    pub(crate) fn switches(&self) -> impl Iterator<Item = &Arc<Switch>> {
+        self.services.iter().filter_map(|service| service.guard.as_ref())
+    }
+
+    /// Every endpoint of every release.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.services.iter().flat_map(|service| &service.arms).flat_map(|arm| &arm.endpoints)
+    }
+
+    /// Whether a release of a service is in the table.
+    pub(crate) fn has(&self, service: &ServiceKey, release: ReleaseId) -> bool {
+        self.services.iter().any(|s| s.key == *service && s.arms.iter().any(|arm| arm.release == release))
+    }
+}
+
+impl Key {
+    /// `None` when the header cannot exist: every request is assigned anew then, as if nothing told users apart.
+    fn new(sticky: &Sticky) -> Option<Key> {
+        match sticky {
+            Sticky::Cookie(name) => Some(Key::Cookie(name.as_str().into())),
+            Sticky::Header(name) => HeaderName::from_bytes(name.as_bytes()).ok().map(Key::Header),
+        }
+    }
+}
+
+/// The change when it is known, else the new release: either differs from one rollout to the next.
+fn salt(guard: Option<&Guard>, arms: &[Arm]) -> u64 {
+    match guard {
+        Some(guard) => guard.change.0,
+        None => arms.iter().map(|arm| arm.release.0).max().unwrap_or(0),
+    }
+}
+
+/// A host without its port and without the dot that may end a full name.
+fn bare_host(host: &[u8]) -> &[u8] {
+    let end = match host.iter().rposition(|b| *b == b':') {
+        // `[::1]` has colons of its own; a port can only follow the bracket.
+        Some(colon) if !host[colon..].contains(&b']') => colon,
+        Some(_) | None => host.len(),
+    };
+    let host = &host[..end];
+    host.strip_suffix(b".").unwrap_or(host)
+}
+
+/// The path prefixes of one host.
+#[derive(Default)]
+struct Paths {
+    /// Service by prefix, which is without a slash at its end; the root is empty.
+    services: HashMap<Box<[u8]>, usize>,
+    /// The length of the longest prefix, which bounds how much of a hostile path is looked at.
+    longest: usize,
+}
+
+impl Paths {
+    /// The first service to claim a prefix keeps it; planning refuses two services on one route.
+    fn add(&mut self, prefix: &str, service: usize) {
+        let prefix = prefix.trim_end_matches('/').as_bytes();
+        self.longest = self.longest.max(prefix.len());
+        self.services.entry(prefix.into()).or_insert(service);
+    }
+
+    fn longest(&self, path: &[u8]) -> Option<usize> {
+        let segment_before = |end: usize| path[..end].iter().rposition(|b| *b == b'/').unwrap_or(0);
+        let mut end = match path.get(self.longest) {
+            None => path.len(),
+            Some(b'/') => self.longest,
+            Some(_) => segment_before(self.longest),
+        };
+        loop {
+            if let Some(service) = self.services.get(&path[..end]) {
+                return Some(*service);
+            }
+            if end == 0 {
+                return None;
+            }
+            end = segment_before(end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

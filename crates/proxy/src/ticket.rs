@@ -1,0 +1,110 @@
+//! The record of one assigned request. However the request ends, it is counted exactly once: by [`Ticket::settle`], or
+//! as given up by the client when the ticket is dropped without that.
+
+use crate::{guard::Judged, lane::Lane, tally::Outcome, upstream::Upstream, worker::Worker};
+use model::{ArmRole, Ratio};
+use std::{rc::Rc, time::Instant};
+
+/// What is needed to judge a unit, fixed when it was assigned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Bet {
+    /// The arm it was assigned to.
+    pub(crate) arm: ArmRole,
+    /// The probability with which a unit was assigned to the canary then.
+    pub(crate) weight: Ratio,
+    /// Who the unit is, when it is a user and not a single request.
+    pub(crate) unit: Option<u64>,
+}
+
+/// One assigned request.
+pub(crate) struct Ticket {
+    worker: Rc<Worker>,
+    lane: Rc<Lane>,
+    arm: usize,
+    began: Instant,
+    bet: Option<Bet>,
+    upstream: Option<Rc<Upstream>>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Settled,
+}
+
+impl Ticket {
+    /// For a request that began at `began` and was assigned to an arm. `bet` is `None` when it is not to be judged.
+    pub(crate) fn new(worker: Rc<Worker>, lane: Rc<Lane>, arm: usize, began: Instant, bet: Option<Bet>) -> Ticket {
+        Ticket { worker, lane, arm, began, bet, upstream: None, state: State::Open }
+    }
+
+    /// The service it belongs to.
+    pub(crate) fn lane(&self) -> &Rc<Lane> {
+        &self.lane
+    }
+
+    /// The instance it is with.
+    pub(crate) fn upstream(&self) -> Option<&Rc<Upstream>> {
+        self.upstream.as_ref()
+    }
+
+    /// It goes to this instance now, and to no other any more.
+    pub(crate) fn enter(&mut self, upstream: &Rc<Upstream>) {
+        upstream.enter();
+        if let Some(before) = self.upstream.replace(Rc::clone(upstream)) {
+            before.exit();
+        }
+    }
+
+    /// Counts how the request ended, and offers it to the guard. Later calls change nothing.
+    pub(crate) fn settle(&mut self, outcome: Outcome) {
+        if self.state == State::Settled {
+            return;
+        }
+        self.state = State::Settled;
+        let Some(arm) = self.lane.arms.get(self.arm) else { return };
+        let latency_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        arm.counts.count(outcome, latency_us);
+        let (failed, latency_us) = match outcome {
+            Outcome::Answered => (false, Some(latency_us)),
+            Outcome::Timeout => (true, Some(latency_us)),
+            // It failed at whatever moment it failed: that says nothing about how fast it is.
+            Outcome::Status5xx | Outcome::Refused | Outcome::Reset | Outcome::NoInstance => (true, None),
+            // Neither success nor failure, and alike for both arms: leaving it out favours none.
+            Outcome::Cancelled | Outcome::Cut => return,
+        };
+        if let (Some(bet), Some(switch)) = (self.bet, &self.lane.service.guard) {
+            self.worker.judge(switch, Judged { change: switch.change, bet, failed, latency_us });
+        }
+    }
+
+    /// A first try that is tried again.
+    pub(crate) fn retried(&self) {
+        if let Some(arm) = self.lane.arms.get(self.arm) {
+            arm.counts.retried.increment();
+        }
+    }
+
+    /// The connection is being cut because its drain deadline has passed.
+    pub(crate) fn cut(&mut self) {
+        match self.state {
+            State::Open => self.settle(Outcome::Cut),
+            // A stream, answered long ago.
+            State::Settled => {
+                if let Some(arm) = self.lane.arms.get(self.arm) {
+                    arm.counts.cut.increment();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.settle(Outcome::Cancelled);
+        if let Some(upstream) = self.upstream.take() {
+            upstream.exit();
+        }
+    }
+}

@@ -1,0 +1,98 @@
+use super::*;
+use model::InstanceId;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    runtime::{Builder, LocalOptions},
+};
+
+fn on_one_thread(test: impl Future<Output = ()>) {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap().block_on(test);
+}
+
+fn upstream(address: std::net::SocketAddr) -> Upstream {
+    let registry = crate::tally::Registry::new(1);
+    let endpoint = Endpoint { instance: InstanceId(1), address };
+    Upstream::new(endpoint, registry.instance(endpoint.instance), Instant::now())
+}
+
+/// Until hyper has noticed what the other side did.
+async fn until(mut fits: impl FnMut() -> bool) {
+    let noticed = async {
+        while !fits() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), noticed).await.unwrap();
+}
+
+#[test]
+fn a_connection_is_used_again_until_the_instance_closes_it() {
+    on_one_thread(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = upstream(listener.local_addr().unwrap());
+        let connection = upstream.connect(&Limits::default()).await.unwrap();
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        until(|| connection.is_ready()).await;
+        let now = Instant::now();
+        upstream.keep(connection, now);
+        let again = upstream.idle_connection(now, Replay::Safe).unwrap();
+        assert!(upstream.idle_connection(now, Replay::Safe).is_none());
+        upstream.keep(again, now);
+        accepted.shutdown().await.unwrap();
+        until(|| upstream.idle_connection(now, Replay::Safe).map(|c| upstream.keep(c, now)).is_none()).await;
+        assert!(upstream.idle.borrow().is_empty());
+    });
+}
+
+#[test]
+fn a_request_that_cannot_be_sent_again_takes_fresh_connections_only() {
+    on_one_thread(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = upstream(listener.local_addr().unwrap());
+        let connection = upstream.connect(&Limits::default()).await.unwrap();
+        until(|| connection.is_ready()).await;
+        let kept = Instant::now();
+        upstream.keep(connection, kept);
+        let later = kept + FRESH + Duration::from_millis(1);
+        assert!(upstream.idle_connection(later, Replay::Never).is_none());
+        assert!(upstream.idle_connection(later, Replay::Safe).is_some());
+    });
+}
+
+#[test]
+fn an_instance_that_refuses_is_skipped_for_longer_and_longer() {
+    on_one_thread(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let upstream = upstream(address);
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            assert!(upstream.connect(&Limits::default()).await.is_err());
+            let until = upstream.skip_until.get().unwrap();
+            assert!(!upstream.is_usable(Instant::now()) && upstream.is_usable(until));
+            pauses.push(until.saturating_duration_since(Instant::now()));
+        }
+        assert!(pauses[1] > pauses[0] && pauses[9] <= BACK_OFF.1, "{pauses:?}");
+    });
+}
+
+#[test]
+fn an_instance_that_is_left_loses_its_idle_connections() {
+    on_one_thread(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = upstream(listener.local_addr().unwrap());
+        let connection = upstream.connect(&Limits::default()).await.unwrap();
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        let now = Instant::now();
+        upstream.keep(connection, now);
+        let told = upstream.leaving();
+        upstream.leave(now + Duration::from_secs(1));
+        timeout(Duration::from_secs(10), told).await.unwrap();
+        assert_eq!(timeout(Duration::from_secs(10), accepted.read_u8()).await.unwrap().ok(), None);
+        let late = upstream.connect(&Limits::default()).await.unwrap();
+        upstream.keep(late, now);
+        assert!(upstream.idle.borrow().is_empty(), "what comes back later is not kept");
+    });
+}

@@ -1,0 +1,227 @@
+//! One worker thread: its listeners, its connections, its copy of the table. Everything a request meets lives here and
+//! is used by this thread only, so that plain cells do where others need locks.
+
+use crate::{
+    assign::Random,
+    connection,
+    error::Error,
+    guard::{Judged, Switch},
+    lane::Lanes,
+    quiet::Quiet,
+    shared::Shared,
+    tally::ThreadCounts,
+};
+use std::{
+    cell::{Cell, RefCell},
+    io, net, ptr,
+    rc::Rc,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, LocalOptions, LocalRuntime},
+    sync::Notify,
+    time::{MissedTickBehavior, interval, sleep, sleep_until},
+};
+
+/// How often idle connections to instances are looked through.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+/// How long accepting pauses after an error such as too many open files: this, doubled up to the second.
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// One worker thread.
+pub(crate) struct Worker {
+    /// What all threads share.
+    pub(crate) shared: Arc<Shared>,
+    /// Where assignments and choices come from.
+    pub(crate) random: Random,
+    /// What belongs to no release.
+    pub(crate) counts: Arc<ThreadCounts>,
+    /// Tells of trouble with instances.
+    pub(crate) trouble: Quiet,
+    lanes: RefCell<Rc<Lanes>>,
+    judged: RefCell<rtrb::Producer<Judged>>,
+    held: Cell<u32>,
+    stop_by: Cell<Option<Instant>>,
+    stopping: Notify,
+    closed: Notify,
+}
+
+/// Starts a worker on these listeners.
+///
+/// # Errors
+/// When the system gives no thread or no runtime.
+pub(crate) fn start(
+    shared: Arc<Shared>,
+    index: usize,
+    listeners: Vec<net::TcpListener>,
+    judged: rtrb::Producer<Judged>,
+    seed: Option<u64>,
+) -> Result<JoinHandle<()>, Error> {
+    let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let counts = shared.registry.threads.get(index).cloned().unwrap_or_default();
+        // The runtime comes after the worker and goes before it: tasks that are dropped with it still count.
+        let ran = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match ran.and_then(|runtime| Worker::new(shared, counts, judged, seed).run(&runtime, listeners)) {
+            Ok(()) => {}
+            Err(error) => tracing::error!("worker {index} of the proxy cannot run: {error}"),
+        }
+    });
+    thread.map_err(|source| Error::Resources { what: "a worker thread", source })
+}
+
+impl Worker {
+    fn new(
+        shared: Arc<Shared>,
+        counts: Arc<ThreadCounts>,
+        judged: rtrb::Producer<Judged>,
+        seed: Option<u64>,
+    ) -> Rc<Worker> {
+        Rc::new(Worker {
+            shared,
+            random: Random::new(seed),
+            counts,
+            trouble: Quiet::default(),
+            lanes: RefCell::default(),
+            judged: RefCell::new(judged),
+            held: Cell::new(0),
+            stop_by: Cell::new(None),
+            stopping: Notify::new(),
+            closed: Notify::new(),
+        })
+    }
+
+    /// What the table in force means to this thread.
+    pub(crate) fn lanes(&self) -> Rc<Lanes> {
+        let table = self.shared.table.load();
+        let current = Rc::clone(&self.lanes.borrow());
+        if ptr::eq(Arc::as_ptr(&table), Arc::as_ptr(&current.table)) {
+            return current;
+        }
+        let next = Rc::new(current.follow(Arc::clone(&table), &self.shared, &self.random));
+        *self.lanes.borrow_mut() = Rc::clone(&next);
+        next
+    }
+
+    /// Offers a unit to the guard thread; counts it as unjudged when the queue is full.
+    pub(crate) fn judge(&self, switch: &Switch, judged: Judged) {
+        if self.judged.borrow_mut().push(judged).is_err() {
+            switch.skip();
+        }
+    }
+
+    /// Lets one more request wait for an instance. `None`: too many wait already.
+    pub(crate) fn hold(self: &Rc<Worker>) -> Option<Held> {
+        if self.held.get() >= self.shared.limits.held {
+            return None;
+        }
+        self.held.set(self.held.get() + 1);
+        Some(Held(Rc::clone(self)))
+    }
+
+    /// Ends when the proxy is being stopped.
+    pub(crate) async fn stopping(&self) {
+        let notified = self.stopping.notified();
+        if self.stop_by.get().is_none() {
+            notified.await;
+        }
+    }
+
+    /// Counts one more client connection, until what it gives is dropped.
+    pub(crate) fn open(self: &Rc<Worker>) -> Open {
+        self.counts.connections.increment();
+        Open(Rc::clone(self))
+    }
+
+    fn run(self: Rc<Worker>, runtime: &LocalRuntime, listeners: Vec<net::TcpListener>) -> io::Result<()> {
+        runtime.block_on(async {
+            let mut accepting = Vec::with_capacity(listeners.len());
+            for listener in listeners {
+                let listener = TcpListener::from_std(listener)?;
+                accepting.push(tokio::task::spawn_local(Rc::clone(&self).accept(listener)));
+            }
+            let mut changed = self.shared.changed.subscribe();
+            let mut stop = self.shared.stop.subscribe();
+            let mut tick = interval(HOUSEKEEPING);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stop.borrow_and_update().is_none() {
+                // Done here and not only by the next request, so that what left the table begins to drain at once.
+                let lanes = self.lanes();
+                tokio::select! {
+                    _ = changed.changed() => {}
+                    _ = stop.changed() => {}
+                    _ = tick.tick() => lanes.close_idle(Instant::now()),
+                }
+            }
+            accepting.iter().for_each(tokio::task::JoinHandle::abort);
+            loop {
+                let by = stop.borrow_and_update().unwrap_or_else(Instant::now);
+                self.stop_by.set(Some(by));
+                self.stopping.notify_waiters();
+                self.lanes().leave(by);
+                let closed = self.closed.notified();
+                if self.counts.connections.get() == 0 || Instant::now() >= by {
+                    return Ok(());
+                }
+                tokio::select! {
+                    () = closed => {}
+                    _ = stop.changed() => {}
+                    () = sleep_until(by.into()) => {}
+                }
+            }
+        })
+    }
+
+    async fn accept(self: Rc<Worker>, listener: TcpListener) {
+        let full = Quiet::default();
+        let failing = Quiet::default();
+        let mut pause = ACCEPT_PAUSE.0;
+        loop {
+            while self.counts.connections.get() >= self.shared.connections as u64 {
+                if full.pass().is_some() {
+                    tracing::warn!(
+                        limit = self.shared.connections,
+                        "as many connections are open as one worker may have; new ones wait (a higher limit on open \
+                         files allows more)"
+                    );
+                }
+                self.closed.notified().await;
+            }
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    pause = ACCEPT_PAUSE.0;
+                    tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, peer));
+                }
+                Err(error) => {
+                    if let Some(withheld) = failing.pass() {
+                        tracing::warn!(%error, withheld, "connections cannot be accepted; trying again shortly");
+                    }
+                    sleep(pause).await;
+                    pause = (pause * 2).min(ACCEPT_PAUSE.1);
+                }
+            }
+        }
+    }
+}
+
+/// A request that waits for an instance.
+pub(crate) struct Held(Rc<Worker>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.set(self.0.held.get().saturating_sub(1));
+    }
+}
+
+/// An open client connection.
+pub(crate) struct Open(Rc<Worker>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counts.connections.decrement();
+        self.0.closed.notify_waiters();
+    }
+}

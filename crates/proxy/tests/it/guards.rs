@@ -1,0 +1,105 @@
+use crate::{
+    rig::{Rig, canary},
+    upstream::{good, nobody},
+};
+use model::{ChangeId, Guard, Judgement, Metric, Verdict, wire::FromProxy};
+
+fn guard() -> Option<Guard> {
+    Some(Guard { change: ChangeId(7), judgement: Judgement::default() })
+}
+
+/// Sends requests until the guard trips; gives how many that took.
+async fn requests_until_tripped(rig: &mut Rig, most: u32) -> u32 {
+    for sent in 0..most {
+        if !rig.control.until("a report", |_| true).await.tripped.is_empty() {
+            return sent;
+        }
+        for _ in 0..20 {
+            rig.get("/").await;
+        }
+    }
+    panic!("the guard did not trip within {most} rounds")
+}
+
+#[tokio::test]
+async fn a_canary_that_fails_is_cut_off_without_asking_anyone() {
+    let mut rig = Rig::start().await;
+    let (one, broken) = (good("one").await, nobody().await);
+    rig.serve(vec![canary(20, &[one], &[broken], guard())]).await;
+    let mut failed = 0;
+    let tripped = loop {
+        for _ in 0..10 {
+            failed += u32::from(rig.get("/").await.0 != 200);
+        }
+        assert!(failed < 60, "the guard has not tripped after {failed} failures");
+        let heard = tokio::time::timeout(std::time::Duration::from_millis(20), rig.control.hear()).await;
+        if let Ok(Some(FromProxy::Tripped { change, evidence })) = heard {
+            break (change, evidence.verdict);
+        }
+    };
+    assert_eq!(tripped, (ChangeId(7), Verdict::Worse(Metric::Failures)));
+    // In force before it was told.
+    for _ in 0..100 {
+        assert_eq!(rig.get("/").await, (200, "one".into()));
+    }
+
+    // It stays so with a later table of the same change, and after a restart, until a table comes without the guard.
+    rig.serve(vec![canary(50, &[one], &[broken], guard())]).await;
+    for _ in 0..30 {
+        assert_eq!(rig.get("/").await, (200, "one".into()));
+    }
+    let dir = rig.stop().await;
+    let mut rig = Rig::on(dir, |_| {}).await;
+    let report = rig.control.until("a report", |_| true).await;
+    assert_eq!(report.tripped, [ChangeId(7)]);
+    for _ in 0..30 {
+        assert_eq!(rig.get("/").await, (200, "one".into()));
+    }
+    let two = good("two").await;
+    rig.serve(vec![canary(100, &[one], &[two], None)]).await;
+    assert_eq!(rig.get("/").await, (200, "two".into()));
+}
+
+#[tokio::test]
+async fn a_canary_without_instances_counts_as_failing_and_harms_nobody() {
+    let mut rig = Rig::start().await;
+    rig.serve(vec![canary(50, &[good("one").await], &[], guard())]).await;
+    for _ in 0..200 {
+        assert_eq!(rig.get("/").await, (200, "one".into()));
+    }
+    requests_until_tripped(&mut rig, 10).await;
+    rig.tally(2, |tally| tally.no_instance > 0 && tally.answered == 0).await;
+}
+
+#[tokio::test]
+async fn a_good_canary_is_left_alone_and_its_evidence_is_reported() {
+    let mut rig = Rig::start().await;
+    rig.serve(vec![canary(50, &[good("one").await], &[good("two").await], guard())]).await;
+    for _ in 0..300 {
+        assert_eq!(rig.get("/").await.0, 200);
+    }
+    let report = rig
+        .control
+        .until("evidence of every request", |report| {
+            report.evidence.iter().any(|(_, e)| e.running.units + e.canary.units == 300)
+        })
+        .await;
+    assert!(report.tripped.is_empty());
+}
+
+#[tokio::test]
+async fn requests_to_instances_that_warm_up_are_not_judged() {
+    let mut rig = Rig::start().await;
+    let judgement = Judgement { warm_up: model::Span::minutes(10), ..Judgement::default() };
+    let guard = Some(Guard { change: ChangeId(7), judgement });
+    rig.serve(vec![canary(50, &[good("one").await], &[nobody().await], guard)]).await;
+    for _ in 0..100 {
+        rig.get("/").await;
+    }
+    let report = rig
+        .control
+        .until("all of them unjudged", |report| report.evidence.iter().any(|(_, e)| e.unjudged == 100))
+        .await;
+    assert!(report.tripped.is_empty());
+    assert_eq!(report.evidence[0].1.canary.units, 0);
+}

@@ -1,0 +1,14 @@
+//! The data plane as its neighbours meet it: real sockets, real tiny upstreams, a control connection such as `qd serve`
+//! opens. Start reading at [`rig`].
+
+#![allow(clippy::unwrap_used, reason = "what cannot be unwrapped is a failed test, in its helpers, too")]
+
+mod rig;
+mod upstream;
+
+mod control;
+mod draining;
+mod forwarding;
+mod guards;
+mod hostile;
+mod sharing;

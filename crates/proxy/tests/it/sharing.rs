@@ -1,0 +1,84 @@
+use crate::{
+    rig::{Rig, canary, running, service},
+    upstream::good,
+};
+use http::Request;
+use http_body_util::{BodyExt as _, Empty};
+use model::{Arm, ChangeId, Guard, Judgement, Ratio, RouteMatch, Sticky};
+
+#[tokio::test]
+async fn requests_are_shared_by_weight() {
+    let mut rig = Rig::start().await;
+    rig.serve(vec![canary(20, &[good("one").await], &[good("two").await], None)]).await;
+    let n = 2_000;
+    let mut canaries = 0;
+    for _ in 0..n {
+        canaries += u32::from(rig.get("/").await.1 == "two");
+    }
+    let deviation = (f64::from(n) * 0.2 * 0.8).sqrt();
+    assert!((f64::from(canaries) - f64::from(n) * 0.2).abs() < 4.0 * deviation, "{canaries} of {n}");
+    rig.tally(2, |tally| tally.answered == u64::from(canaries)).await;
+}
+
+#[tokio::test]
+async fn instances_of_a_release_share_its_requests() {
+    let mut rig = Rig::start().await;
+    rig.serve(vec![service(vec![running(&[good("a").await, good("b").await, good("c").await])])]).await;
+    let mut seen = std::collections::BTreeMap::new();
+    for _ in 0..300 {
+        *seen.entry(rig.get("/").await.1).or_insert(0) += 1;
+    }
+    assert_eq!(seen.len(), 3);
+    assert!(seen.values().all(|n| *n > 50), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_user_given_a_cookie_stays_where_it_leads() {
+    let mut rig = Rig::start().await;
+    let (one, two) = (good("one").await, good("two").await);
+    let sticky = |percent| {
+        let guard = Guard { change: ChangeId(1), judgement: Judgement::default() };
+        let mut service = canary(percent, &[one], &[two], Some(guard));
+        service.traffic.sticky = Some(Sticky::Cookie("qd_user".into()));
+        service
+    };
+    rig.serve(vec![sticky(30)]).await;
+    let mut users = Vec::new();
+    for _ in 0..60 {
+        let response = rig.open(Request::get("/"), Empty::new().map_err(|never| match never {}).boxed()).await;
+        let cookie = response.headers()["set-cookie"].to_str().unwrap().to_owned();
+        assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{cookie}");
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        users.push((cookie, crate::rig::whole(response).await.1));
+    }
+    assert!(users.iter().any(|(_, release)| release == "two") && users.iter().any(|(_, release)| release == "one"));
+    for (cookie, release) in &users {
+        assert_eq!(&rig.send(Request::get("/").header("cookie", cookie)).await.1, release);
+    }
+    rig.serve(vec![sticky(60)]).await;
+    let mut moved = 0;
+    for (cookie, release) in &users {
+        let now = rig.send(Request::get("/").header("cookie", cookie)).await.1;
+        assert!(release == "one" || now == "two", "a user of the canary was moved back");
+        moved += u32::from(*release != now);
+    }
+    assert!(moved > 0);
+}
+
+#[tokio::test]
+async fn the_most_specific_route_gets_the_request() {
+    let mut rig = Rig::start().await;
+    let mut services = Vec::new();
+    for (name, host, path) in [("any", None, "/"), ("api", None, "/api"), ("admin", Some("admin.test"), "/")] {
+        let mut one = service(vec![Arm { weight: Ratio::ONE, ..running(&[good(name).await]) }]);
+        one.service = name.parse().unwrap();
+        one.routes = vec![RouteMatch { host: host.map(str::to_owned), path: path.into() }];
+        services.push(one);
+    }
+    rig.serve(services).await;
+    for (host, path, expected) in
+        [("x", "/apis", "any"), ("x", "/api/1", "api"), ("ADMIN.test:80", "/api/1", "admin"), ("x", "/", "any")]
+    {
+        assert_eq!(rig.send(Request::get(path).header("host", host)).await.1, expected, "{host}{path}");
+    }
+}

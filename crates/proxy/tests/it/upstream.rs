@@ -1,0 +1,150 @@
+//! Tiny upstreams: one that behaves, and some that do not.
+
+use bytes::Bytes;
+use endless::Chunks;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Full, combinators::BoxBody};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use std::{convert::Infallible, future::pending, net::SocketAddr};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+type Body = BoxBody<Bytes, hyper::Error>;
+
+/// An upstream that says its name, and does by path what tests ask for.
+pub(crate) async fn good(name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(name, request).await) });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades());
+        }
+    });
+    address
+}
+
+async fn answer(name: &'static str, mut request: Request<Incoming>) -> Response<Body> {
+    match request.uri().path() {
+        "/hang" => pending().await,
+        "/fail" => status(StatusCode::INTERNAL_SERVER_ERROR, name),
+        "/head" => {
+            let fields = request.headers().iter().map(|(k, v)| format!("{k}: {}\n", v.to_str().unwrap_or("?")));
+            let text = format!(
+                "{} {} {:?}\n{}",
+                request.method(),
+                request.uri(),
+                request.version(),
+                fields.collect::<String>()
+            );
+            status(StatusCode::OK, text)
+        }
+        "/echo" => Response::new(request.into_body().boxed()),
+        "/events" => {
+            let mut response = Response::new(Chunks::begun_with("data: 1\n\n").boxed());
+            response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
+            response
+        }
+        "/download" => Response::new(Chunks::begun_with("half of it").boxed()),
+        "/switch" => {
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let mut io = TokioIo::new(upgrade.await.unwrap());
+                let mut chunk = [0; 1024];
+                while let Ok(n @ 1..) = io.read(&mut chunk).await {
+                    io.write_all(&chunk[..n].to_ascii_uppercase()).await.unwrap();
+                }
+            });
+            let mut response = status(StatusCode::SWITCHING_PROTOCOLS, "");
+            response.headers_mut().insert("connection", "upgrade".parse().unwrap());
+            response.headers_mut().insert("upgrade", "shouting".parse().unwrap());
+            response
+        }
+        _ => status(StatusCode::OK, name),
+    }
+}
+
+fn status(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let text = text.into();
+    let body = if text.is_empty() {
+        Empty::new().map_err(|never| match never {}).boxed()
+    } else {
+        Full::new(text).map_err(|never| match never {}).boxed()
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
+
+/// An upstream that reads a head on each connection and then does as told.
+pub(crate) async fn rude<F: Future<Output = ()> + Send + 'static>(
+    then: impl Fn(TcpStream, u32) -> F + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut connections = 0;
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            connections += 1;
+            read_head(&mut stream).await;
+            tokio::spawn(then(stream, connections));
+        }
+    });
+    address
+}
+
+/// Reads a request head without a body. Whether there was one.
+pub(crate) async fn read_head(stream: &mut TcpStream) -> bool {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// An address that refuses connections.
+pub(crate) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+mod endless {
+    //! A body that begins and never ends.
+
+    use bytes::Bytes;
+    use hyper::body::{Body, Frame};
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    pub(crate) struct Chunks(Option<Bytes>);
+
+    impl Chunks {
+        pub(crate) fn begun_with(text: &'static str) -> Chunks {
+            Chunks(Some(Bytes::from_static(text.as_bytes())))
+        }
+    }
+
+    impl Body for Chunks {
+        type Data = Bytes;
+        type Error = hyper::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+            match self.0.take() {
+                Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                None => Poll::Pending,
+            }
+        }
+    }
+}
