@@ -1,6 +1,8 @@
 //! Measures, and writes what was measured to docs/benchmarks.md: each part replaces its own section there, between its
 //! markers, with the command that repeats it and the machine it ran on. There is no date: the commit has one.
 
+mod spine;
+
 use crate::{
     error::Error,
     workspace::{Workspace, output, shown},
@@ -19,32 +21,56 @@ pub(crate) enum What {
     Ledger,
     /// Errors of the judge and how soon it decides
     Judge,
+    /// Starting, deploying, memory, and a hundred deploys under load
+    Spine,
     /// All of it
     All,
 }
 
-/// A section of the page and the example program that measures for it.
+/// A section of the page and what measures for it.
 struct Section {
     what: What,
     name: &'static str,
     title: &'static str,
-    package: &'static str,
-    example: &'static str,
+    by: By,
+}
+
+enum By {
+    /// An example program of a crate.
+    Example { package: &'static str, example: &'static str },
+    /// A measurement of this program's own, from outside.
+    Own(fn(&Workspace) -> Result<String, Error>),
 }
 
 const SECTIONS: &[Section] = &[
-    Section { what: What::Ledger, name: "ledger", title: "The ledger", package: "store", example: "ledger_figures" },
-    Section { what: What::Judge, name: "judge", title: "The judge", package: "judge", example: "figures" },
+    Section { what: What::Spine, name: "spine", title: "The whole", by: By::Own(spine::measure) },
+    Section {
+        what: What::Ledger,
+        name: "ledger",
+        title: "The ledger",
+        by: By::Example { package: "store", example: "ledger_figures" },
+    },
+    Section {
+        what: What::Judge,
+        name: "judge",
+        title: "The judge",
+        by: By::Example { package: "judge", example: "figures" },
+    },
 ];
 
 /// Measures and writes.
 pub(crate) fn run(workspace: &Workspace, what: What) -> Result<(), Error> {
     for section in SECTIONS.iter().filter(|section| what == What::All || what == section.what) {
-        let mut command = workspace.cargo(["run", "--release", "-p", section.package, "--example", section.example]);
-        println!("$ {}", shown(&command));
-        let figures = output(&mut command)?;
+        let (repeat, figures) = match section.by {
+            By::Example { package, example } => {
+                let mut command = workspace.cargo(["run", "--release", "-p", package, "--example", example]);
+                println!("$ {}", shown(&command));
+                (shown(&command), output(&mut command)?)
+            }
+            By::Own(measure) => (format!("cargo xtask bench {}", section.name), measure(workspace)?),
+        };
         print!("{figures}");
-        let text = format!("`{}` on {}.\n\n{}", shown(&command), machine(), as_markdown(&figures));
+        let text = format!("`{repeat}` on {}.\n\n{}", machine(), as_markdown(&figures));
         let page = if workspace.root.join(PAGE).exists() { workspace.read(PAGE)? } else { PREFACE.to_owned() };
         workspace.write(PAGE, &with_section(&page, section.name, section.title, &text))?;
     }

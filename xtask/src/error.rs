@@ -31,6 +31,8 @@ pub(crate) enum Error {
     Peers { missing: String, packages: String },
     #[error("{0}")]
     Load(String),
+    #[error("it did not go as it should: {0}")]
+    Site(String),
     #[error("cannot start the load generator")]
     Runtime(#[source] io::Error),
     #[error("{failed} of {sent} requests failed")]

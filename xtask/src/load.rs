@@ -8,9 +8,9 @@
 //! [`tally`] counts.
 
 mod client;
-mod generator;
-mod mix;
-mod tally;
+pub(crate) mod generator;
+pub(crate) mod mix;
+pub(crate) mod tally;
 
 use crate::error::Error;
 use generator::{Pace, Plan, Running};

@@ -6,13 +6,16 @@
 //! Start reading at [`mod@test`] for what is checked, at [`tidy`] for the rules of the house, at [`load`] for the load generator.
 
 mod bench;
+mod demo;
 mod error;
 mod generated;
 mod load;
 mod peers;
+mod site;
 mod storm;
 mod test;
 mod tidy;
+mod traffic;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +32,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Watch Quarterdeck run a small shop, catch two bad releases and survive being killed
+    Demo(demo::Options),
     /// Check everything, as CI does. The last line is `N passed, N failed`
     Test,
     /// Check the rules that no compiler knows: levels of crates, headers, sizes, links, forbidden words
@@ -76,6 +81,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<(), Error> {
     match task {
+        Task::Demo(options) => demo::run(&Workspace::load()?, &options),
         Task::Test => test::run(&Workspace::load()?),
         Task::Tidy => tidy::run(&Workspace::load()?),
         Task::Gen { check: true } => generated::check(&Workspace::load()?),

@@ -1,0 +1,243 @@
+//! The data plane's keeper: finds a running `qd proxy` or starts one, passes it tables, and passes on what it reports.
+//!
+//! The data plane outlives this process on purpose. It is adopted when it speaks our version and listens where it
+//! should; otherwise it is asked to end in order and another takes its place.
+
+use crate::event_loop::Event;
+use model::{
+    RouteTable, Span,
+    wire::{self, Decoder, FromProxy, Hello, ToProxy},
+};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
+
+/// The name of the control socket in the data directory.
+pub const SOCKET: &str = "proxy.sock";
+/// Where a data plane writes what goes wrong.
+const LOG: &str = "proxy.log";
+/// A log longer than this is put aside, once, when the next data plane is started.
+const LOG_BOUND: u64 = 8 << 20;
+/// How long a started data plane may take to open its socket.
+const START: Duration = Duration::from_secs(10);
+/// How long a Hello may take.
+const HELLO: Duration = Duration::from_secs(5);
+/// The waits between attempts.
+const PAUSES: [Duration; 5] =
+    [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(10)];
+
+/// What the keeper needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// This program.
+    pub executable: PathBuf,
+    /// Where the data plane shall listen.
+    pub listen: Vec<SocketAddr>,
+    /// How many threads it shall have; 0: one per core.
+    pub threads: usize,
+}
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("it hung up")]
+    HungUp,
+    #[error("it did not say hello within {HELLO:?}")]
+    Silent,
+    #[error("it speaks version {0} and this program version {ours}; it is replaced", ours = wire::VERSION)]
+    Version(u32),
+    #[error("it listens on {0:?}; it is replaced")]
+    Elsewhere(Vec<SocketAddr>),
+    #[error("the socket failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("what it says cannot be read: {0}")]
+    Wire(#[from] wire::Error),
+}
+
+/// Keeps a data plane running and linked until the receiver of events is gone. `tables` is the table it shall obey.
+pub async fn keep(settings: Settings, mut tables: watch::Receiver<RouteTable>, events: mpsc::Sender<Event>) {
+    let mut child: Option<Child> = None;
+    let mut failures = 0;
+    loop {
+        if let Some(running) = &mut child
+            && let Ok(Some(status)) = running.try_wait()
+        {
+            tracing::warn!(%status, log = %settings.data.join(LOG).display(), "the data plane ended; starting it again");
+            child = None;
+        }
+        match UnixStream::connect(settings.data.join(SOCKET)).await {
+            Ok(stream) => {
+                let broken = match link(stream, &settings, &mut tables, &events).await {
+                    Ok(()) => return,
+                    Err(broken) => broken,
+                };
+                tracing::warn!(%broken, "the link to the data plane is gone");
+                failures = 0;
+                if events.send(Event::ProxyLost).await.is_err() {
+                    return;
+                }
+            }
+            Err(_) if child.is_none() => match start(&settings) {
+                Ok(started) => {
+                    child = Some(started);
+                    wait_for_socket(&settings.data, child.as_mut()).await;
+                }
+                Err(error) => tracing::error!(%error, "the data plane could not be started"),
+            },
+            Err(_) => {}
+        }
+        failures += 1;
+        sleep(PAUSES[failures.min(PAUSES.len()) - 1]).await;
+    }
+}
+
+fn start(settings: &Settings) -> io::Result<Child> {
+    let path = settings.data.join(LOG);
+    if path.metadata().is_ok_and(|m| m.len() > LOG_BOUND) {
+        std::fs::rename(&path, path.with_extension("log.1"))?;
+    }
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
+    let mut command = Command::new(&settings.executable);
+    command.arg("proxy").arg("--data").arg(&settings.data).arg("--threads").arg(settings.threads.to_string());
+    for address in &settings.listen {
+        command.arg("--listen").arg(address.to_string());
+    }
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
+}
+
+/// Waits until the socket answers, the process has ended, or it takes too long.
+async fn wait_for_socket(data: &Path, child: Option<&mut Child>) {
+    let Some(child) = child else { return };
+    let opened = async {
+        while UnixStream::connect(data.join(SOCKET)).await.is_err() {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    drop(timeout(START, opened).await);
+}
+
+/// Talks with a data plane until the link breaks (an error) or nobody listens to events any more.
+async fn link(
+    mut stream: UnixStream,
+    settings: &Settings,
+    tables: &mut watch::Receiver<RouteTable>,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), Broken> {
+    let hello = Hello { version: wire::VERSION, pid: std::process::id(), started: super::clock::wall() };
+    stream.write_all(&wire::encode(&ToProxy::Hello(hello))?).await?;
+    let mut decoder = Decoder::default();
+    let first = timeout(HELLO, receive(&mut stream, &mut decoder)).await.map_err(|_| Broken::Silent)??;
+    if let FromProxy::Hello(theirs) = &first
+        && theirs.version != wire::VERSION
+    {
+        replace(&mut stream).await?;
+        return Err(Broken::Version(theirs.version));
+    }
+    // The table that is wanted now is sent whatever it is: the data plane refuses it if it has a newer one.
+    tables.mark_changed();
+    let mut adopted = false;
+    loop {
+        tokio::select! {
+            message = receive(&mut stream, &mut decoder) => {
+                let event = match message? {
+                    FromProxy::Hello(_) => continue,
+                    FromProxy::Report(report) => {
+                        if !adopted && !listens_as_wanted(&settings.listen, &report.listening) {
+                            replace(&mut stream).await?;
+                            return Err(Broken::Elsewhere(report.listening));
+                        }
+                        adopted = true;
+                        Event::Report(Box::new(report))
+                    }
+                    FromProxy::Tripped { change, evidence } => Event::Tripped(change, Box::new(evidence)),
+                };
+                if events.send(event).await.is_err() {
+                    return Ok(());
+                }
+            }
+            changed = tables.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                let table = tables.borrow_and_update().clone();
+                if table.generation > 0 {
+                    stream.write_all(&wire::encode(&ToProxy::SetRoutes(table))?).await?;
+                }
+            }
+        }
+    }
+}
+
+/// Asks a data plane that cannot be adopted to end, and gives it a moment to free its addresses.
+async fn replace(stream: &mut UnixStream) -> Result<(), Broken> {
+    stream.write_all(&wire::encode(&ToProxy::Shutdown(Span::seconds(10)))?).await?;
+    let mut rest = [0; 4096];
+    let gone = async { while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
+    drop(timeout(Duration::from_secs(12), gone).await);
+    Ok(())
+}
+
+/// Whether the addresses are those that are wanted; a wanted port 0 is any port.
+fn listens_as_wanted(wanted: &[SocketAddr], actual: &[SocketAddr]) -> bool {
+    let fits = |w: &SocketAddr, a: &SocketAddr| w.ip() == a.ip() && (w.port() == 0 || w.port() == a.port());
+    wanted.len() == actual.len() && wanted.iter().all(|w| actual.iter().any(|a| fits(w, a)))
+}
+
+async fn receive(stream: &mut UnixStream, decoder: &mut Decoder) -> Result<FromProxy, Broken> {
+    let mut chunk = [0; 16 << 10];
+    loop {
+        if let Some(message) = decoder.next_message()? {
+            return Ok(message);
+        }
+        let n = stream.read(&mut chunk).await?;
+        if n == 0 {
+            return Err(Broken::HungUp);
+        }
+        decoder.push(&chunk[..n]);
+    }
+}
+
+/// Asks a running data plane to let what is in flight end, for at most `drain`, and waits until it has gone.
+pub async fn shut_down(data: &Path, drain: Span) {
+    let Ok(mut stream) = UnixStream::connect(data.join(SOCKET)).await else { return };
+    let hello = Hello { version: wire::VERSION, pid: std::process::id(), started: super::clock::wall() };
+    for message in [ToProxy::Hello(hello), ToProxy::Shutdown(drain)] {
+        let Ok(frame) = wire::encode(&message) else { return };
+        if stream.write_all(&frame).await.is_err() {
+            return;
+        }
+    }
+    let mut rest = [0; 4096];
+    let gone = async { while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
+    drop(timeout(drain.duration() + Duration::from_secs(2), gone).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_plane_is_adopted_only_where_it_should_listen() {
+        let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
+        assert!(listens_as_wanted(&[at("127.0.0.1:0")], &[at("127.0.0.1:8080")]));
+        assert!(listens_as_wanted(&[at("127.0.0.1:8080")], &[at("127.0.0.1:8080")]));
+        assert!(!listens_as_wanted(&[at("127.0.0.1:8081")], &[at("127.0.0.1:8080")]));
+        assert!(!listens_as_wanted(&[at("0.0.0.0:8080")], &[at("127.0.0.1:8080")]));
+        assert!(!listens_as_wanted(&[], &[at("127.0.0.1:8080")]));
+    }
+}

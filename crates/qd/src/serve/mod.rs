@@ -1,0 +1,283 @@
+//! `qd serve`: everything put together on one machine.
+//!
+//! Order matters. The ledger is opened first, because it refuses when another `serve` has it; then the driver adopts
+//! what runs; then the loop begins to turn; the data plane is found or started beside it; the API comes last, so that
+//! whoever can connect can be answered.
+//!
+//! Start reading at [`run`]; the loop itself is in [`crate::event_loop`].
+
+pub mod clock;
+
+mod backend;
+mod data_plane;
+mod hands;
+mod ledger_keeper;
+mod stop;
+
+pub use stop::{Stopped, stop_without_serve};
+
+use crate::event_loop::{Event, EventLoop, Outlets, QUEUE};
+use api::{
+    Access, Listener, Loop, Snapshot,
+    message::{Afterwards, ShutdownRequest},
+};
+use backend::Disk;
+use clock::Clock;
+use hands::Hands;
+use ledger_keeper::OnDisk;
+use model::RouteTable;
+use policy::Policy;
+use runtime::{Driver as _, artifact, process};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use store::{Place, Reader};
+use tokio::{
+    net::UnixStream,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+/// The name of the API's socket in the data directory.
+pub const API_SOCKET: &str = "api.sock";
+/// How often the loop looks at the time.
+const TICK: Duration = Duration::from_millis(100);
+/// The longest Unix socket path that Linux takes, with the longest of our names.
+const LONGEST_DATA: usize = 108 - "/instances/INS-1000000000/shim.sock".len();
+
+/// What to serve.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The data directory. Created when it is not there.
+    pub data: PathBuf,
+    /// Where clients of the services connect.
+    pub listen: Vec<SocketAddr>,
+    /// How many threads the data plane has; 0: one per core.
+    pub threads: usize,
+    /// Where the API also listens, on loopback, for those who have a token.
+    pub api_listen: Option<SocketAddr>,
+    /// Who may do what.
+    pub policy: Policy,
+}
+
+/// Why Quarterdeck does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory cannot be used.
+    #[error("the data directory {} cannot be used", path.display())]
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] ledger_keeper::Error),
+    /// The ledger cannot be read beside its writer.
+    #[error("the ledger cannot be read")]
+    Reader(#[source] store::Error),
+    /// An address is taken.
+    #[error("{address} is taken by another program, so the data plane cannot listen there; stop that program, or set another address under [proxy] listen")]
+    AddressTaken {
+        /// Which.
+        address: SocketAddr,
+    },
+    /// An address cannot be listened on.
+    #[error("the data plane cannot listen on {address}; set another address under [proxy] listen")]
+    Address {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The driver cannot work.
+    #[error(transparent)]
+    Driver(#[from] runtime::Error),
+    /// The API cannot be served.
+    #[error(transparent)]
+    Api(#[from] api::Error),
+    /// The operating system refused something basic.
+    #[error("{doing} failed")]
+    System {
+        /// What.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// An error with everything that caused it, on one line.
+pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += ": ";
+        text += &cause.to_string();
+        source = cause.source();
+    }
+    text
+}
+
+/// Serves until it is told to stop. `ready` is called once everything answers.
+///
+/// # Errors
+/// When something it needs cannot be used; nothing that ran before was touched then.
+pub async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afterwards, Error> {
+    let system = |doing| move |source| Error::System { doing, source };
+    let data = prepare(&settings.data)?;
+    let place = Place::new(data.join("ledger"));
+    let opened = tokio::task::spawn_blocking({
+        let place = place.clone();
+        move || ledger_keeper::open(&place)
+    });
+    let opened = opened.await.map_err(|e| system("opening the ledger")(e.into()))??;
+    preflight(&data, &settings.listen).await?;
+
+    let executable = std::env::current_exe().map_err(system("finding this program's own path"))?;
+    let search_path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    let driver = process::ProcessDriver::open(process::Settings { data: data.clone(), executable: executable.clone(), search_path });
+    let driver = Arc::new(driver.await?);
+
+    let policy = Arc::new(settings.policy);
+    let now = clock::wall();
+    let length = opened.numbering.next().0;
+    let first = Snapshot { state: opened.state.clone(), observed: Default::default(), now, length, refusing: None };
+    let (api_loop, mut readers) = Loop::new(policy.clone(), first);
+    let (tables_out, tables) = watch::channel(RouteTable::default());
+    let mut hands = Hands::new(driver.clone(), tables_out);
+
+    let (events, inbox) = mpsc::channel(QUEUE);
+    let asked = std::mem::replace(&mut readers.asked, mpsc::channel(1).1);
+    let outlets = Outlets { readers, perform: Box::new(move |planned| hands.perform(planned)) };
+    let event_loop = EventLoop {
+        store: opened.store,
+        numbering: opened.numbering,
+        state: opened.state,
+        policy,
+        clock: Clock::since(opened.last),
+        outlets,
+    };
+    let turning = std::thread::Builder::new().name("qd-loop".into()).spawn(move || drop(turn(event_loop, inbox)));
+    let turning = turning.map_err(system("starting the loop's thread"))?;
+
+    let data_plane = data_plane::Settings { data: data.clone(), executable, listen: settings.listen, threads: settings.threads };
+    let keeper = tokio::spawn(data_plane::keep(data_plane, tables, events.clone()));
+    let feeders = [
+        tokio::spawn(feed_commands(asked, events.clone())),
+        tokio::spawn(feed_instances(driver.clone(), events.clone())),
+        tokio::spawn(feed_time(events.clone())),
+    ];
+
+    let (stop, mut stopping) = mpsc::channel::<ShutdownRequest>(1);
+    let ledger = Arc::new(Mutex::new(Reader::open(&place).map_err(Error::Reader)?));
+    let bounds = artifact::Bounds::default();
+    let disk = Disk { data: data.clone(), driver: driver.clone(), ledger, stop, bounds };
+    let listeners = listeners(&data, settings.api_listen)?;
+    let serving = tokio::spawn(api::serve(listeners, api_loop, Arc::new(disk), Access::load(&data)?));
+    ready();
+
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(system("listening for signals"))?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(system("listening for signals"))?;
+    let afterwards = tokio::select! {
+        _ = interrupted.recv() => Afterwards::Stop,
+        _ = terminated.recv() => Afterwards::Stop,
+        Some(request) = stopping.recv() => request.services,
+    };
+
+    // The loop ends first: nothing may be started again while everything stops.
+    drop(events.send(Event::End).await);
+    for feeder in feeders {
+        feeder.abort();
+    }
+    keeper.abort();
+    let ended = tokio::task::spawn_blocking(move || turning.join());
+    if ended.await.is_err() {
+        tracing::error!("the loop did not end in order");
+    }
+    if afterwards == Afterwards::Stop {
+        tokio::select! {
+            () = stop::everything(&data) => {}
+            _ = interrupted.recv() => tracing::warn!("stopped waiting; what still runs is adopted by the next `qd serve`"),
+        }
+    }
+    serving.abort();
+    Ok(afterwards)
+}
+
+/// Turns the loop to its end. Its own function, so that a panic in it names it.
+fn turn(event_loop: EventLoop<OnDisk>, inbox: mpsc::Receiver<Event>) -> OnDisk {
+    event_loop.run(inbox)
+}
+
+/// Creates the data directory and makes sure that sockets fit into it.
+fn prepare(data: &Path) -> Result<PathBuf, Error> {
+    let unusable = |source| Error::Data { path: data.to_owned(), source };
+    std::fs::create_dir_all(data).map_err(unusable)?;
+    let data = data.canonicalize().map_err(unusable)?;
+    if data.as_os_str().len() > LONGEST_DATA {
+        let why = format!("its path is longer than {LONGEST_DATA} bytes, too long for the sockets in it");
+        return Err(Error::Data { path: data, source: io::Error::other(why) });
+    }
+    Ok(data)
+}
+
+/// Makes sure that a data plane can listen, while there is somebody to tell.
+async fn preflight(data: &Path, listen: &[SocketAddr]) -> Result<(), Error> {
+    if UnixStream::connect(data.join(data_plane::SOCKET)).await.is_ok() {
+        return Ok(());
+    }
+    for address in listen {
+        match TcpListener::bind(address) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(Error::AddressTaken { address: *address }),
+            Err(source) => return Err(Error::Address { address: *address, source }),
+        }
+    }
+    Ok(())
+}
+
+fn listeners(data: &Path, tcp: Option<SocketAddr>) -> Result<Vec<Listener>, Error> {
+    let mut listeners = vec![Listener::unix(&data.join(API_SOCKET))?];
+    if let Some(address) = tcp {
+        listeners.push(Listener::tcp(address)?);
+    }
+    Ok(listeners)
+}
+
+async fn feed_commands(mut asked: mpsc::Receiver<api::Asked>, events: mpsc::Sender<Event>) {
+    while let Some(asked) = asked.recv().await {
+        if events.send(Event::Command(Box::new(asked))).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn feed_instances(driver: Arc<process::ProcessDriver>, events: mpsc::Sender<Event>) {
+    let mut changes = driver.changes();
+    loop {
+        changes.borrow_and_update();
+        if events.send(Event::Instances(driver.observe())).await.is_err() || changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn feed_time(events: mpsc::Sender<Event>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        if events.send(Event::Tick).await.is_err() {
+            return;
+        }
+    }
+}
