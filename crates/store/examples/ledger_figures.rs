@@ -212,7 +212,7 @@ fn large(dir: &Path, count: u64) -> Result<()> {
     let reader = ledger.reader()?;
     let (took, _) = timed(|| Ok(reader.prove_inclusion(Seq(count / 3), count)?))?;
     row("making an inclusion proof", format!("{:.2} ms", took.as_secs_f64() * 1e3));
-    row("verifying it live", rate(count, timed(|| Ok(verify_live(&place, |_| ())?))?.0));
+    row("verifying it live", rate(count, timed(|| Ok(verify_live(&place, None, |_| ())?))?.0));
     let export = dir.join("export");
     row("exporting it", rate(count, timed(|| Ok(reader.export(&export, |_| ())?))?.0));
     row("verifying the export", rate(count, timed(|| Ok(verify_export(&export, None, |_| ())?))?.0));

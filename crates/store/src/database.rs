@@ -1,7 +1,7 @@
 //! The database: one row per entry with its leaf hash, and one per perfect subtree of 256, 256², … entries. Every other
 //! hash of the tree is computed from these. Nothing here decides whether what is in it is right.
 
-use crate::Error;
+use crate::{Error, Wrong};
 use ledger::{Frontier, leaf_hash, tile, tree::Node, tree::root_over};
 use model::{Digest, Seq};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params, types::ValueRef};
@@ -17,6 +17,9 @@ const CACHE_KIB: i64 = 16 << 10;
 
 /// After how many pages of the write-ahead log they are carried over into the database.
 const CHECKPOINT_PAGES: i64 = 4000;
+
+/// To what the write-ahead log is cut back after long readers have let it grow, in bytes.
+const LOG_BYTES: i64 = 64 << 20;
 
 /// How long to wait for another process that holds the database for a moment.
 const BUSY: Duration = Duration::from_secs(5);
@@ -58,6 +61,7 @@ impl Database {
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+            connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if version(&transaction)? == (0, 0) {
                 transaction.execute_batch(SCHEMA)?;
@@ -199,14 +203,19 @@ impl Database {
     }
 
     /// The hash of any perfect subtree of the ledger.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when hashes that it is made of are missing.
     pub(crate) fn node(&self, node: Node) -> Result<Digest, Error> {
         let level = (node.level / tile::HEIGHT) as u8;
         let count = 1 << (node.level % tile::HEIGHT);
         let hashes = self.hashes(level, node.index * count, count)?;
         let complete = hashes.len() as u64 == count;
-        root_over(&hashes)
-            .filter(|_| complete)
-            .ok_or_else(|| self.failed("find a hash in")(rusqlite::Error::QueryReturnedNoRows))
+        root_over(&hashes).filter(|_| complete).ok_or_else(|| {
+            let (first, end) = (node.index << node.level, (node.index + 1) << node.level);
+            let dir = self.path.parent().unwrap_or(&self.path).to_owned();
+            Error::Damaged { dir, wrong: Wrong::Subtree { first: Seq(first), last: Seq(end - 1) } }
+        })
     }
 
     #[cfg(test)]

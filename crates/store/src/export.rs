@@ -47,7 +47,7 @@ impl Reader {
             return Err(Error::NotEmpty(dir.to_owned()));
         }
         let key = self.verifier()?;
-        let Some((signed, note)) = self.published()? else { return Err(Error::Absent(dir.to_owned())) };
+        let Some((signed, note)) = self.published()? else { return Err(Error::Unsigned) };
         for bundle in Tile::all(Kind::Entries, signed.size) {
             let entries = self.read_from(Seq(bundle.start()), bundle.width as usize)?;
             let path = dir.join(bundle.path());
@@ -84,8 +84,8 @@ fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     written.map_err(io("write", path))
 }
 
-/// Checks an export: every entry, the tree, and the signature, by `trusted` if a key is given and by the key in the
-/// export otherwise. `progress` is told from time to time how many entries were checked. Memory is bounded by a few
+/// Checks an export: every entry, the tree, and the signature, which must be by `trusted` if a key is given, and is
+/// checked with the key in the export otherwise. `progress` is told from time to time how many entries were checked. Memory is bounded by a few
 /// tiles and 256 entries.
 ///
 /// # Errors
@@ -94,9 +94,7 @@ pub fn verify_export(dir: &Path, trusted: Option<&Verifier>, mut progress: impl 
     let damaged = |wrong| Error::Damaged { dir: dir.to_owned(), wrong };
     let path = dir.join(KEY);
     let found = key::parse_verifier(&read(&path)?).map_err(|source| Error::BadKey { path, source })?;
-    if let Some(trusted) = trusted.filter(|trusted| **trusted != found) {
-        return Err(Error::OtherKey { found: found.to_string(), trusted: trusted.to_string() });
-    }
+    key::check_trusted(&found, trusted)?;
     let path = dir.join(CHECKPOINT);
     let note = String::from_utf8(read(&path)?)
         .map_err(|_| ledger::note::Error::Malformed("it is not UTF-8"))

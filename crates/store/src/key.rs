@@ -52,6 +52,16 @@ pub(crate) fn parse_verifier(text: &[u8]) -> Result<Verifier, ledger::note::Erro
     String::from_utf8_lossy(text).trim().parse()
 }
 
+/// Is it the key that is trusted, if one is?
+pub(crate) fn check_trusted(found: &Verifier, trusted: Option<&Verifier>) -> Result<(), Error> {
+    match trusted {
+        Some(trusted) if trusted != found => {
+            Err(Error::OtherKey { found: found.to_string(), trusted: trusted.to_string() })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Puts the keys aside, under the id of the old one, so that what it signed can still be verified.
 pub(crate) fn retire(place: &Place) -> Result<(), Error> {
     let id = load_verifier(place).map_or("unknown".to_owned(), |key| {

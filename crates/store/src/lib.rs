@@ -94,7 +94,7 @@ pub enum Error {
     },
     /// The ledger is not sound.
     #[error(
-        "the ledger in {} is damaged, so nothing more is written to it. It can still be read; to go on writing, restore it from a backup taken before the damage",
+        "{} does not hold a sound ledger. It can be read, but nothing may be written to it until it is restored from a copy taken before the damage",
         dir.display()
     )]
     Damaged {
@@ -157,7 +157,7 @@ pub enum Error {
         entries: u64,
     },
     /// A signed state is not one, or not of this ledger.
-    #[error("{} is not a signed state of this ledger", path.display())]
+    #[error("{} is not a signed state of this ledger. Put the right file back; or, if this is the newest copy of the ledger, adopt it", path.display())]
     BadHead {
         /// The head file, or the checkpoint of an export.
         path: PathBuf,
@@ -191,9 +191,20 @@ pub enum Error {
     /// The system has no randomness to make a key of.
     #[error("could not make a signing key: the system gives no random numbers ({0})")]
     NoRandomness(getrandom::Error),
+    /// A proof about entries that are not there.
+    #[error("there is no proof about {asked} entries: the ledger has {size}")]
+    Beyond {
+        /// How many entries it needs.
+        asked: u64,
+        /// How many there are.
+        size: u64,
+    },
     /// An export must not be mixed with something else.
     #[error("{} is not empty; export into a new directory", .0.display())]
     NotEmpty(PathBuf),
+    /// There is nothing to export.
+    #[error("no state of this ledger was ever signed, so there is nothing that others could verify; sign one first")]
+    Unsigned,
     /// An export, or a live ledger, is signed with another key than the one that is trusted.
     #[error("it is signed by {found}, not by {trusted}, the key you trust")]
     OtherKey {

@@ -62,17 +62,24 @@ impl Reader {
     /// The proof that the entry is among the first `size` ones.
     ///
     /// # Errors
-    /// When the ledger does not have that many.
+    /// [`Error::Beyond`] when the ledger does not have that many.
     pub fn prove_inclusion(&self, seq: Seq, size: u64) -> Result<Vec<Digest>, Error> {
+        self.check_size(size.max(seq.0.saturating_add(1)))?;
         proof::inclusion(seq.0, size, |node| self.database.node(node))
     }
 
     /// The proof that the first `old` entries are the beginning of the first `new` ones.
     ///
     /// # Errors
-    /// When the ledger does not have that many.
+    /// [`Error::Beyond`] when the ledger does not have that many.
     pub fn prove_consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, Error> {
+        self.check_size(new.max(old))?;
         proof::consistency(old, new, |node| self.database.node(node))
+    }
+
+    fn check_size(&self, asked: u64) -> Result<(), Error> {
+        let size = self.size()?;
+        if asked > size { Err(Error::Beyond { asked, size }) } else { Ok(()) }
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -107,13 +114,15 @@ pub(crate) fn read(
     Ok(entries)
 }
 
-/// Checks every entry of a ledger, and all of them against the last signed state, also while it is written.
-/// `progress` is told from time to time how many were checked.
+/// Checks every entry of a ledger, and all of them against the last signed state, also while it is written. The
+/// signature must be by `trusted` if a key is given; otherwise the key beside the database is taken, which shows that
+/// the ledger is as it was signed, but not by whom. `progress` is told from time to time how many were checked.
 ///
 /// # Errors
-/// [`Error::Damaged`] with the first thing that is wrong; or when it cannot be read.
-pub fn verify_live(place: &Place, progress: impl FnMut(u64)) -> Result<Verified, Error> {
+/// [`Error::Damaged`] with the first thing that is wrong; [`Error::OtherKey`]; or why it cannot be read.
+pub fn verify_live(place: &Place, trusted: Option<&Verifier>, progress: impl FnMut(u64)) -> Result<Verified, Error> {
     let reader = Reader::open(place)?;
+    key::check_trusted(&reader.verifier()?, trusted)?;
     // Read before the database: what is signed is never ahead of it.
     let signed = reader.published()?.map(|(tree, _)| tree);
     verify_database(place, &reader.database, signed, progress)

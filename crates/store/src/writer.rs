@@ -2,6 +2,7 @@
 
 use crate::database::Database;
 use crate::head::{self, Head};
+use crate::place::sync_dir;
 use crate::snapshot::{self, Snapshot};
 use crate::{Error, Place, Reader, Wrong, key};
 use ledger::note::{Signer, Verifier};
@@ -49,16 +50,15 @@ impl Ledger {
         if head.as_ref().is_some_and(Head::is_elsewhere) {
             return Err(Error::Elsewhere { dir: place.dir.clone() });
         }
-        // What was signed first: a database that is not the signed one is named as such, not as a damaged one.
-        if let Some(head) = &head {
-            check_signed(place, &database, size, &head.tree)?;
-        }
-        let frontier = check_newest(place, &database, size)?;
         let head = match head {
             Some(head) => head,
-            None if size == 0 => sign(place, &signer, frontier.head())?,
+            None if size == 0 => begin(place, &signer)?,
             None => return Err(Error::HeadMissing { path: place.head.clone(), entries: size }),
         };
+        // An older copy is named as such before it is looked at, a damaged one before it is compared.
+        check_not_behind(place, size, &head.tree)?;
+        let frontier = check_newest(place, &database, size)?;
+        check_signed(place, &database, size, &head.tree)?;
         Ok(Ledger { place: place.clone(), database, signer, frontier, head, stopped: None, _lock: lock })
     }
 
@@ -69,8 +69,8 @@ impl Ledger {
     /// # Errors
     /// When it is damaged, or in use.
     pub fn adopt(place: &Place) -> Result<(), Error> {
-        let _lock = place.lock()?;
         let database = Database::open_to_read(&place.database())?;
+        let _lock = place.lock()?;
         let verified = crate::reader::verify_database(place, &database, None, |_| ())?;
         key::retire(place)?;
         let signer = key::create(place)?;
@@ -201,14 +201,26 @@ fn sign(place: &Place, signer: &Signer, tree: TreeHead) -> Result<Head, Error> {
     head::write(place, tree, checkpoint::sign(&tree, signer))
 }
 
+/// Signs the state of no entries: from the first entry on, a missing head file means that it was lost.
+fn begin(place: &Place, signer: &Signer) -> Result<Head, Error> {
+    if let Some(parent) = place.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        sync_dir(parent)?;
+    }
+    sign(place, signer, Frontier::default().head())
+}
+
+fn check_not_behind(place: &Place, size: u64, signed: &TreeHead) -> Result<(), Error> {
+    if signed.size > size {
+        return Err(Error::Behind { dir: place.dir.clone(), has: size, signed: signed.size });
+    }
+    Ok(())
+}
+
 /// Checks that the ledger begins with what was signed.
 fn check_signed(place: &Place, database: &Database, size: u64, signed: &TreeHead) -> Result<(), Error> {
-    let dir = place.dir.clone();
-    if signed.size > size {
-        return Err(Error::Behind { dir, has: size, signed: signed.size });
-    }
+    check_not_behind(place, size, signed)?;
     let root = proof::range_root(0, signed.size, &mut |node| database.node(node))?;
-    if root == signed.root { Ok(()) } else { Err(Error::Forked { dir, signed: signed.size }) }
+    if root == signed.root { Ok(()) } else { Err(Error::Forked { dir: place.dir.clone(), signed: signed.size }) }
 }
 
 /// Checks that the newest entries are what was recorded; gives the right edge of the tree, which they lead to.

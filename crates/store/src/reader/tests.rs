@@ -11,7 +11,7 @@ fn tamper(place: &Place, sql: &str) {
 }
 
 fn wrong(place: &Place) -> Wrong {
-    match verify_live(place, |_| ()) {
+    match verify_live(place, None, |_| ()) {
         Err(Error::Damaged { wrong, .. }) => wrong,
         other => panic!("{other:?}"),
     }
@@ -43,7 +43,7 @@ fn whoever_alters_the_database_is_found_and_the_entry_named() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::new(dir.path());
         copy(&sound.1.dir, &place.dir);
-        assert_eq!(verify_live(&place, |_| ()).unwrap().head.size, 600);
+        assert_eq!(verify_live(&place, None, |_| ()).unwrap().head.size, 600);
         tamper(&place, &sql);
         let wrong = wrong(&place);
         assert!(named(&wrong), "{sql}: {wrong}");
@@ -63,7 +63,12 @@ fn a_damaged_ledger_is_not_opened_to_write_but_can_be_read() {
         reader.read_from(Seq(560), 100),
         Err(Error::Damaged { wrong: Wrong::Missing { seq: Seq(570) }, .. })
     ));
+    let refused = Ledger::open(&place).unwrap_err();
+    assert!(matches!(refused, Error::Damaged { wrong: Wrong::Missing { seq: Seq(570) }, .. }), "{refused}");
     assert!(matches!(Ledger::adopt(&place), Err(Error::Damaged { .. })), "a damaged ledger is not adopted either");
+    tamper(&place, "DELETE FROM subtree WHERE position = 0");
+    let refused = Ledger::open(&place).unwrap_err();
+    assert!(matches!(refused, Error::Damaged { .. }), "{refused}");
 }
 
 /// A flipped byte of the database is found, or it is one that nothing is read from.
@@ -80,7 +85,7 @@ fn no_flipped_byte_of_the_database_changes_what_is_read_unnoticed() {
         let mut bytes = content.clone();
         bytes[at] ^= 1 << (at % 8);
         fs::write(flipped.database(), bytes).unwrap();
-        match verify_live(&flipped, |_| ()) {
+        match verify_live(&flipped, None, |_| ()) {
             Err(_) => found += 1,
             Ok(verified) => {
                 assert_eq!(verified.signed, 12);
@@ -110,7 +115,18 @@ fn proofs_from_the_database_verify_against_the_published_states() {
     }
     let consistent = reader.prove_consistency(old.size, tree.size).unwrap();
     proof::verify_consistency(&old, &tree, &consistent).unwrap();
-    assert!(reader.prove_inclusion(Seq(0), 5000).is_err());
+    assert!(matches!(reader.prove_inclusion(Seq(0), 5000), Err(Error::Beyond { asked: 5000, size: 1100 })));
+    assert!(matches!(reader.prove_inclusion(Seq(1100), 1100), Err(Error::Beyond { asked: 1101, size: 1100 })));
+    assert!(matches!(reader.prove_consistency(1101, 1100), Err(Error::Beyond { asked: 1101, size: 1100 })));
+}
+
+#[test]
+fn a_ledger_signed_by_another_key_than_the_trusted_one_is_named() {
+    let (_dir, place) = signed(3);
+    let (_other_dir, other) = signed(3);
+    let key = |place| Reader::open(place).unwrap().verifier().unwrap();
+    verify_live(&place, Some(&key(&place)), |_| ()).unwrap();
+    assert!(matches!(verify_live(&place, Some(&key(&other)), |_| ()), Err(Error::OtherKey { .. })));
 }
 
 #[test]
@@ -122,7 +138,7 @@ fn a_ledger_verifies_while_it_is_written() {
     let verifier = std::thread::spawn(move || {
         let mut runs = 0;
         while stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) || runs == 0 {
-            let verified = verify_live(&verifying, |_| ()).unwrap();
+            let verified = verify_live(&verifying, None, |_| ()).unwrap();
             assert!(verified.head.size >= verified.signed);
             runs += 1;
         }
@@ -133,5 +149,5 @@ fn a_ledger_verifies_while_it_is_written() {
     }
     drop(stop);
     verifier.join().unwrap();
-    assert_eq!(verify_live(&place, |_| ()).unwrap().head, ledger.head());
+    assert_eq!(verify_live(&place, None, |_| ()).unwrap().head, ledger.head());
 }

@@ -61,6 +61,17 @@ fn a_full_disk_refuses_entries_and_loses_none() {
     assert_eq!(Ledger::open(&place).unwrap().read_from(Seq(0), 1000).unwrap(), entries(0, size + 50, "main"));
 }
 
+/// Without these two settings an acknowledged entry may be lost with the power.
+#[test]
+fn every_append_waits_for_the_disk() {
+    let (_dir, place) = signed(1);
+    let ledger = Ledger::open(&place).unwrap();
+    let setting =
+        |name| ledger.connection().pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+    assert_eq!(setting("synchronous"), Ok(2.into()), "2 is FULL");
+    assert_eq!(setting("journal_mode"), Ok("wal".to_owned().into()));
+}
+
 #[test]
 fn any_other_failure_stops_the_ledger_until_it_is_opened_again() {
     let (_dir, place) = signed(10);
@@ -196,7 +207,7 @@ fn whatever_moment_a_crash_comes_at_the_ledger_opens_with_all_that_was_signed() 
             assert!(size >= signed && (cut < full_wal || size == ledger.head().size), "{size} of {signed}");
             grow(&mut reopened, size + 3, "main");
             reopened.checkpoint().unwrap();
-            assert_eq!(verify_live(&crashed, |_| ()).unwrap().signed, size + 3);
+            assert_eq!(verify_live(&crashed, None, |_| ()).unwrap().signed, size + 3);
         }
     }
 }
