@@ -19,6 +19,7 @@ fn main() {
     slow_canaries();
     late_failures();
     good_canaries();
+    broken_assumption();
     promotions();
     wrong_promotions();
     watches();
@@ -102,6 +103,36 @@ fn good_canaries() {
         let rolled_back =
             |runs, most| (0..runs).filter(|seed| is_worse(good_rollout(world, *seed, most).verdict)).count();
         println!("| {world} | 20,000 | {} | 400 | {} |", rolled_back(20_000, 2_000), rolled_back(400, 50_000));
+    }
+}
+
+/// Sticky users of whom some always fail: what one bet per request does, and one per user.
+fn broken_assumption() {
+    println!("\n### What breaks it: good canaries, sticky users, 3 % of whom always fail, weight 10 %\n");
+    println!("| bets | rollouts | rolled back |\n|---|---|---|");
+    let weight = Ratio::from_percent(10).unwrap_or_default();
+    for (name, once) in [("one per request", false), ("one per user", true)] {
+        let runs = 2_000;
+        let rolled_back = (0..runs)
+            .filter(|seed| {
+                let mut random = Random::new(*seed);
+                let users: Vec<(bool, bool)> = (0..500).map(|_| (random.chance(0.1), random.chance(0.03))).collect();
+                let mut seen = vec![false; users.len()];
+                let mut test = Test::new(&failures_only());
+                for _ in 0..2_000 {
+                    let user = (random.share() * users.len() as f64) as usize;
+                    let (canary, failed) = users[user];
+                    if std::mem::replace(&mut seen[user], true) && once {
+                        test.skip(1);
+                        continue;
+                    }
+                    let arm = if canary { ArmRole::Canary } else { ArmRole::Running };
+                    test.observe(Unit { arm, weight, failed, latency_us: None });
+                }
+                is_worse(test.verdict())
+            })
+            .count();
+        println!("| {name} | {runs} | {rolled_back} ({:.1} %) |", 100.0 * rolled_back as f64 / runs as f64);
     }
 }
 
@@ -204,14 +235,15 @@ fn watches() {
 fn cost() {
     println!("\n### Cost\n\n| judged | ns per unit |\n|---|---|");
     let mut random = Random::new(1);
-    for (name, judgement, failing) in [
-        ("failures and latency, 0.1 % fail", Judgement::default(), 0.001),
-        ("failures and latency, 30 % fail", Judgement::default(), 0.3),
-        ("failures only, 0.1 % fail", failures_only(), 0.001),
+    for (name, judgement, failing, weights) in [
+        ("failures and latency, 0.1 % fail", Judgement::default(), 0.001, [10, 10]),
+        ("failures and latency, 30 % fail", Judgement::default(), 0.3, [10, 10]),
+        ("failures only, 0.1 % fail", failures_only(), 0.001, [10, 10]),
+        ("failures and latency, the weight differs from unit to unit", Judgement::default(), 0.001, [10, 11]),
     ] {
-        let weight = Ratio::from_percent(10).unwrap_or_default();
         let units: Vec<Unit> = (0..1_000_000)
-            .map(|_| {
+            .map(|n| {
+                let weight = Ratio::from_percent(weights[n % 2]).unwrap_or_default();
                 let arm = if random.chance(0.1) { ArmRole::Canary } else { ArmRole::Running };
                 let Outcome { failed, latency_us } = Outcome::draw(&mut random, failing, 1.0);
                 Unit { arm, weight, failed, latency_us }

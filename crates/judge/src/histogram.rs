@@ -13,11 +13,12 @@ pub(crate) struct Histogram {
 }
 
 impl Histogram {
+    /// Nothing counted.
     pub(crate) fn new() -> Histogram {
         Histogram { counts: vec![0; BUCKETS].into_boxed_slice(), total: 0 }
     }
 
-    /// The counts of another form.
+    /// Counts one more latency, in microseconds.
     pub(crate) fn record(&mut self, us: u64) {
         self.counts[bucket(us)] += 1;
         self.total += 1;
@@ -49,6 +50,7 @@ impl Histogram {
         (BUCKETS - 1, 0)
     }
 
+    /// In the form that is reported.
     pub(crate) fn latencies(&self) -> Latencies {
         Latencies::from_counts(self.counts.iter().copied())
     }

@@ -6,10 +6,17 @@
 //! If the difference is at least the tolerance, a bet of `1 + stake * (tolerance - score)` gains nothing in the mean.
 //! The stake is the one that grows fastest if both releases are alike at the rate seen so far.
 
-use crate::{label::Factors, label::no_bet, wealth::Wealth};
+use crate::{
+    label::{self, Factors},
+    wealth::Wealth,
+};
 
 /// Stakes relative to the best one: what is lost when the rate was estimated too low, the smaller ones keep.
 const STAKES: [f64; 3] = [1.0, 0.6, 0.25];
+/// How the coin is split over them.
+const SHARES: [f64; 3] = [3.0, 1.5, 1.0];
+/// The largest stake, relative to the one that loses everything on the worst outcome.
+const MOST: f64 = 0.99;
 
 /// How far above its bound evidence is counted, in nats: a canary that turns worse must lose its acceptance soon.
 const CEILING: f64 = 2.0;
@@ -28,39 +35,38 @@ impl NotWorse {
     /// With an absolute tolerance and the probability to accept a canary that is worse by it.
     pub(crate) fn new(tolerance: f64, miss: f64) -> NotWorse {
         let bound = (1.0 / miss).ln();
-        let wealth = Wealth::new([3.0, 1.5, 1.0], bound + CEILING);
-        NotWorse { tolerance, bound, wealth, factors: no_bet(), growth: 0.0 }
+        let wealth = Wealth::new(SHARES, bound + CEILING);
+        NotWorse { tolerance, bound, wealth, factors: label::no_bet(), growth: 0.0 }
     }
 
     /// Plans the bets on the next units, which have this weight, given the running release's rate of hits. Both are
     /// strictly between zero and one.
     pub(crate) fn plan(&mut self, weight: f64, rate: f64) {
-        let score = |arm: usize, hit: usize| {
-            let miss_by = hit as f64 - rate;
-            self.tolerance - if arm == 1 { miss_by / weight } else { -miss_by / (1.0 - weight) }
+        // What a bet gains per stake, and how likely that is, by arm and hit.
+        let gain = |arm: usize, hit: usize| {
+            let surprise = hit as f64 - rate;
+            self.tolerance - if arm == 1 { surprise / weight } else { -surprise / (1.0 - weight) }
         };
-        // The worst score is at least 1, so that the largest stake that cannot lose everything is finite.
-        let worst = ((1.0 - rate) / weight).max(rate / (1.0 - weight));
-        let most = 0.99 / (worst - self.tolerance).max(0.5);
-        let outcomes = [0, 1].map(|arm| [0, 1].map(|hit| score(arm, hit)));
         let likely = |arm: usize, hit: usize| {
-            let arm = if arm == 1 { weight } else { 1.0 - weight };
-            arm * if hit == 1 { rate } else { 1.0 - rate }
+            (if arm == 1 { weight } else { 1.0 - weight }) * (if hit == 1 { rate } else { 1.0 - rate })
         };
-        let over_outcomes =
-            |f: &dyn Fn(f64) -> f64| (0..4).map(|i| likely(i / 2, i % 2) * f(outcomes[i / 2][i % 2])).sum::<f64>();
+        let gains = [0, 1].map(|arm| [0, 1].map(|hit| gain(arm, hit)));
+        let mean = |f: &dyn Fn(f64) -> f64| (0..4).map(|i| likely(i / 2, i % 2) * f(gains[i / 2][i % 2])).sum::<f64>();
+        // The worst score is at least 1, so that the stake that would lose everything is finite.
+        let worst = ((1.0 - rate) / weight).max(rate / (1.0 - weight));
+        let most = MOST / (worst - self.tolerance).max(0.5);
         // The mean growth is concave in the stake: bisect its slope.
         let (mut low, mut high) = (0.0, most);
         for _ in 0..24 {
             let stake = (low + high) / 2.0;
-            if over_outcomes(&|gain| gain / (1.0 + stake * gain)) > 0.0 {
+            if mean(&|gain| gain / (1.0 + stake * gain)) > 0.0 {
                 low = stake;
             } else {
                 high = stake;
             }
         }
-        self.growth = over_outcomes(&|gain| (low * gain).ln_1p());
-        for (arm, hits) in outcomes.iter().enumerate() {
+        self.growth = mean(&|gain| (low * gain).ln_1p());
+        for (arm, hits) in gains.iter().enumerate() {
             for (hit, gain) in hits.iter().enumerate() {
                 self.factors[arm][hit] = STAKES.map(|share| (low * share * gain).ln_1p());
             }

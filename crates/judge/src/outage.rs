@@ -32,6 +32,7 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
+    /// Nothing seen, and nothing usual yet.
     pub(crate) fn new() -> Outage {
         let usual = Rate::new(0.05, 32_768.0);
         Outage { usual, seen: 0, sums: [0.0; 2], surging: [false; 2], recent: [0.0; 2], steps: [0.0; 2] }

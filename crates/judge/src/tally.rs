@@ -17,10 +17,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Nothing counted.
     pub(crate) fn new() -> Tally {
         Tally { units: 0, failed: 0, latencies: Histogram::new() }
     }
 
+    /// One more unit.
     pub(crate) fn count(&mut self, failed: bool, latency_us: Option<u64>) {
         self.units += 1;
         self.failed += u64::from(failed);
@@ -29,6 +31,7 @@ impl Tally {
         }
     }
 
+    /// In the form that is reported.
     pub(crate) fn figures(&self) -> ArmFigures {
         ArmFigures { units: self.units, failed: self.failed, latencies: self.latencies.latencies() }
     }

@@ -7,6 +7,7 @@
 //! shared outage, and never says so.
 
 use crate::{
+    label,
     slower::{self, QUANTILES, Slower},
     tally::{Errors, Tally, ceiling, finding},
     theory,
@@ -178,7 +179,7 @@ fn against<const K: usize>(highest: f64, odds: [f64; K]) -> [[f64; K]; 2] {
         return [[0.0; K]; 2];
     }
     let highest = highest.max(1e-7);
-    let higher = odds.map(|times| crate::label::with_odds(highest, times).max(highest));
+    let higher = odds.map(|times| label::with_odds(highest, times).max(highest));
     [higher.map(|rate| ((1.0 - rate) / (1.0 - highest)).ln()), higher.map(|rate| (rate / highest).ln())]
 }
 
