@@ -11,7 +11,7 @@ use crate::{
 };
 use model::{Exit, InstanceId, Span, wire};
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::Path,
     time::{Duration, Instant},
@@ -37,7 +37,7 @@ pub struct Stopped {
 pub fn stop_everything(data: &Path) -> Result<Vec<Stopped>, Error> {
     let data = match data.canonicalize() {
         Ok(data) => data,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::file("find", data, error)),
     };
     let mut stopping = Vec::new();
@@ -81,6 +81,7 @@ fn last_word(mut line: UnixStream, deadline: Instant) -> Option<Exit> {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         line.set_read_timeout(Some(left)).ok()?;
         match line.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => return None,
             Ok(n) => decoder.push(&buffer[..n]),
         }

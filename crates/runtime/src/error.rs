@@ -87,10 +87,10 @@ pub enum Error {
 impl Error {
     /// A failure on a file, told apart from a full disk.
     pub(crate) fn file(doing: &'static str, path: &Path, source: io::Error) -> Error {
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { path: path.to_owned() },
-            _ => Error::File { doing, path: path.to_owned(), source },
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            return Error::DiskFull { path: path.to_owned() };
         }
+        Error::File { doing, path: path.to_owned(), source }
     }
 
     /// A failed system call.

@@ -98,7 +98,7 @@ impl Store {
                 .map_err(|source| Error::Malformed { path: self.directory.clone(), source })?,
         );
         // Derived from the key and the content: never the same for two contents, always the same for one.
-        let nonce = Sha256::new().chain_update(b"nonce").chain_update(&*key).chain_update(&*plain).finalize();
+        let nonce = Sha256::new().chain_update(b"nonce").chain_update(*key).chain_update(&*plain).finalize();
         let nonce = XNonce::try_from(&nonce[..NONCE_LENGTH]).unwrap_or_default();
         let sealed = cipher(&key)
             .encrypt(&nonce, Payload { msg: &plain, aad: PURPOSE })

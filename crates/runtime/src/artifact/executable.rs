@@ -1,6 +1,10 @@
 //! What a file is, as far as running it is concerned.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
 
 /// What the first bytes of a file say.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,7 +21,7 @@ pub(super) enum Kind {
 }
 
 /// How much of a file is enough to know.
-pub(super) const HEAD: usize = 512;
+const HEAD: usize = 512;
 
 impl Kind {
     pub(super) fn of(head: &[u8]) -> Kind {
@@ -51,6 +55,43 @@ impl Kind {
     }
 }
 
+/// Whether a program or script could run on this machine, natively or by an emulator that the kernel knows of.
+pub(super) fn runs_here(kind: &Kind) -> bool {
+    match kind {
+        Kind::Program(machine) => {
+            *machine == this_machine()
+                || matches!((this_machine(), *machine), ("x86_64", "x86") | ("aarch64", "arm"))
+                || Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{machine}")).exists()
+        }
+        Kind::Script(_) => true,
+        Kind::ProgramForUnknown(_) | Kind::Tar | Kind::Gzip | Kind::Other(_) => false,
+    }
+}
+
+/// Refuses a program that the kernel would refuse. Needed because what the kernel does not know is then given to the
+/// shell by the standard library, as shells do it too, and the shell's complaint about binary data helps nobody. Text
+/// without `#!` is left to the shell.
+pub(crate) fn check_runs_here(program: &Path) -> Result<(), String> {
+    let Ok(head) = read_head(program) else { return Ok(()) };
+    let kind = Kind::of(&head);
+    if runs_here(&kind) || !head.contains(&0) {
+        return Ok(());
+    }
+    Err(format!(
+        "cannot run `{}`: it is {}, and this machine is {}",
+        program.display(),
+        kind.describe(),
+        this_machine()
+    ))
+}
+
+/// The first bytes of a file.
+pub(super) fn read_head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
 /// The kind of machine this is, named as in `uname -m`.
 pub(super) const fn this_machine() -> &'static str {
     std::env::consts::ARCH
@@ -81,28 +122,22 @@ fn machine_name(machine: u16) -> Option<&'static str> {
 }
 
 /// Why a program could not be executed, in words for people.
-pub(crate) fn explain_exec(program: &Path, error: &std::io::Error) -> String {
-    const NO_EXEC: i32 = 8;
-    let mut head = Vec::new();
-    let readable = File::open(program).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
+pub(crate) fn explain_exec(program: &Path, error: &io::Error) -> String {
     let name = program.display();
-    let kind = readable.is_ok().then(|| Kind::of(&head));
+    let kind = read_head(program).ok().map(|head| Kind::of(&head));
     match (error.kind(), kind) {
-        (std::io::ErrorKind::NotFound, Some(Kind::Script(interpreter))) => {
+        (io::ErrorKind::NotFound, Some(Kind::Script(interpreter))) => {
             format!("cannot run `{name}`: its interpreter `{interpreter}` is not on this machine")
         }
-        (std::io::ErrorKind::NotFound, Some(_)) => format!(
+        (io::ErrorKind::NotFound, Some(_)) => format!(
             "cannot run `{name}`: the loader or a library it was linked against is not on this machine (try `ldd {name}`)"
         ),
-        (std::io::ErrorKind::NotFound, None) => format!("cannot run `{name}`: there is no such file"),
-        (std::io::ErrorKind::PermissionDenied, Some(kind)) => {
+        (io::ErrorKind::NotFound, None) => format!("cannot run `{name}`: there is no such file"),
+        (io::ErrorKind::PermissionDenied, Some(kind)) => {
             format!(
                 "cannot run `{name}`: it is {}, but not executable: `chmod +x` it and deploy again",
                 kind.describe()
             )
-        }
-        (_, Some(kind)) if error.raw_os_error() == Some(NO_EXEC) => {
-            format!("cannot run `{name}`: it is {}, and this machine is {}", kind.describe(), this_machine())
         }
         _ => format!("cannot run `{name}`: {error}"),
     }

@@ -52,10 +52,10 @@ impl Store {
                 staging.read(Archive::new(archive), bounds)?
             }
         };
+        tree.check_links()?;
         if !tree.has_files() {
             return Err(Unfit::EmptyArchive.into());
         }
-        tree.check_links()?;
         let digest = tree.digest();
         if self.refresh(digest)? == Here::No {
             staging.arrange(&tree, digest)?;
@@ -124,7 +124,11 @@ impl Staging<'_> {
         bounds: Bounds,
     ) -> Result<Option<(PathBuf, Node)>, Error> {
         let path = inner_path(&entry.path().map_err(Unfit::NotAnArchive)?)?;
-        let kind = entry.header().entry_type();
+        let mut kind = entry.header().entry_type();
+        if kind == EntryType::Regular && entry.path_bytes().ends_with(b"/") {
+            // How the oldest archives mark directories.
+            kind = EntryType::Directory;
+        }
         let link_target = |entry: &Entry<'_, _>| -> Result<PathBuf, Unfit> {
             let target = entry.link_name().map_err(Unfit::NotAnArchive)?;
             target.map(|target| target.into_owned()).ok_or_else(|| unfit(&path, "is a link to nowhere"))
@@ -146,7 +150,12 @@ impl Staging<'_> {
                     return Err(unfit(&path, "is a hard link to no earlier file of the archive").into());
                 }
             },
-            _ => return Err(unfit(&path, "is a device, pipe or other special file").into()),
+            EntryType::Char | EntryType::Block | EntryType::Fifo => {
+                return Err(unfit(&path, "is a device or a pipe").into());
+            }
+            // The list is open: it is `tar`'s, and archives may contain any number.
+            EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader => return Ok(None),
+            _ => return Err(unfit(&path, "is of a kind that no artifact can contain").into()),
         };
         Ok(Some((path, node)))
     }
@@ -199,8 +208,8 @@ impl Staging<'_> {
             };
             made.map_err(|e| Error::file("write", &path, e))?;
         }
-        let directories = tree.nodes().filter(|(_, node)| **node == Node::Directory);
-        directories.map(|(path, _)| layout::set_mode(&root.join(path), 0o555)).collect::<Result<(), Error>>()?;
+        let mut directories = tree.nodes().filter(|(_, node)| **node == Node::Directory);
+        directories.try_for_each(|(path, _)| layout::set_mode(&root.join(path), 0o555))?;
 
         let sync = || rustix::fs::syncfs(File::open(&root)?).map_err(io::Error::from);
         sync().map_err(|e| Error::file("write", &root, e))?;

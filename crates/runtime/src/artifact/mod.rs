@@ -146,7 +146,7 @@ impl Store {
     }
 }
 
-pub(crate) use executable::explain_exec;
+pub(crate) use executable::{check_runs_here, explain_exec};
 
 #[cfg(test)]
 mod tests;

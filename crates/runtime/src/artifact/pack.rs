@@ -5,7 +5,7 @@
 
 use super::{
     Unfit,
-    executable::{HEAD, Kind, this_machine},
+    executable::{Kind, read_head, runs_here, this_machine},
 };
 use std::{
     fs::{self, File, Metadata},
@@ -131,28 +131,19 @@ impl Package {
 }
 
 fn inspect_file(path: &Path, meta: Metadata) -> Result<Content, Unfit> {
-    let mut head = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
-    opened.map_err(|source| Unfit::Unreadable { path: path.to_owned(), source })?;
+    let head = read_head(path).map_err(|source| Unfit::Unreadable { path: path.to_owned(), source })?;
     let kind = Kind::of(&head);
     let (path, what) = (path.to_owned(), kind.describe());
     match kind {
         Kind::Tar | Kind::Gzip => Ok(Content::Archive(meta)),
         Kind::Other(_) => Err(Unfit::NotADeployable { path, what }),
         Kind::ProgramForUnknown(_) => Err(Unfit::OtherMachine { path, what, machine: this_machine() }),
-        Kind::Program(machine) if machine != this_machine() && !runs_too(machine) => {
-            Err(Unfit::OtherMachine { path, what, machine: this_machine() })
-        }
+        Kind::Program(_) if !runs_here(&kind) => Err(Unfit::OtherMachine { path, what, machine: this_machine() }),
         Kind::Program(_) | Kind::Script(_) if meta.permissions().mode() & 0o111 == 0 => {
             Err(Unfit::NotExecutable { path, what })
         }
         Kind::Program(_) | Kind::Script(_) => Ok(Content::Executable(meta)),
     }
-}
-
-/// Machines whose programs this one usually runs as well.
-fn runs_too(machine: &str) -> bool {
-    matches!((this_machine(), machine), ("x86_64", "x86") | ("aarch64", "arm"))
 }
 
 /// Everything below a directory, links as links. Deterministic up to order.

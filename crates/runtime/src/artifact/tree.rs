@@ -73,8 +73,8 @@ impl Tree {
 
     /// Makes sure that every link, followed to its end, stays inside. Its end need not exist.
     pub(super) fn check_links(&self) -> Result<(), Unfit> {
-        let links = self.0.iter().filter(|(_, node)| matches!(node, Node::Link(_)));
-        links.map(|(path, _)| self.follow(path)).collect()
+        let mut links = self.0.iter().filter(|(_, node)| matches!(node, Node::Link(_)));
+        links.try_for_each(|(path, _)| self.follow(path))
     }
 
     fn follow(&self, link: &Path) -> Result<(), Unfit> {

@@ -15,8 +15,9 @@ use crate::{
     },
 };
 use model::{Exit, InstanceId, InstanceSeen, Phase};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::{
+    sync::mpsc,
     task::{JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
@@ -35,6 +36,7 @@ pub(super) fn assignments(data: &Path) -> Result<Vec<(InstanceId, Assignment)>, 
         let path = layout::instance(data, id).join(layout::SPEC);
         match layout::read_json(&path) {
             Ok(assignment) => Some((id, assignment)),
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 tracing::warn!(instance = %id, error = in_full(&error), "an instance's directory cannot be read");
                 None
@@ -45,29 +47,32 @@ pub(super) fn assignments(data: &Path) -> Result<Vec<(InstanceId, Assignment)>, 
 }
 
 /// Puts every instance on the board and gives it a task.
-pub(super) async fn everything(yard: &Arc<Yard>, board: &Arc<Board>) -> Result<(), Error> {
-    let mut settling = JoinSet::new();
+pub(super) async fn everything(yard: &Arc<Yard>, board: &Arc<Board>, tasks: &mut JoinSet<()>) -> Result<(), Error> {
+    // Closed when the last task has dropped its end, which it does when it knows how its instance is.
+    let (unsettled, mut settled) = mpsc::channel::<()>(1);
     for (id, assignment) in assignments(&yard.data)? {
         let status = shim::last_status(&layout::instance(&yard.data, id))
             .filter(|status| status.attempt == assignment.spec.attempt);
-        let phase = status.as_ref().map_or(Phase::Starting("is being adopted".to_owned()), presumed);
         board.add(InstanceSeen {
             id,
             attempt: assignment.spec.attempt,
-            phase,
+            phase: status.as_ref().map_or(Phase::Starting("is being adopted".to_owned()), presumed),
             address: status.as_ref().map(|status| launch::address(status.port)),
             since: status.as_ref().map_or_else(layout::now, |status| status.since),
         });
-        if status.as_ref().is_some_and(|status| status.state.is_final()) {
-            tokio::spawn(keep::keep(yard.clone(), board.clone(), id, None));
-        } else {
-            settling.spawn(settle(yard.clone(), board.clone(), id, assignment));
-        }
+        let (yard, board, unsettled) = (yard.clone(), board.clone(), unsettled.clone());
+        tasks.spawn(async move {
+            let adopted = match status {
+                Some(status) if status.state.is_final() => None,
+                Some(_) | None => settle(&yard, &board, id, assignment).await,
+            };
+            drop(unsettled);
+            keep::keep(yard, board, id, adopted).await;
+        });
     }
-    // Dropping the set would abort the tasks of slow shims; they settle on their own.
-    if timeout(PATIENCE, async { while settling.join_next().await.is_some() {} }).await.is_err() {
-        settling.detach_all();
-    }
+    drop(unsettled);
+    // A shim that is slower than this settles on its own.
+    let _ = timeout(PATIENCE, settled.recv()).await;
     Ok(())
 }
 
@@ -84,27 +89,24 @@ fn presumed(status: &Status) -> Phase {
 }
 
 /// Connects to one instance's shim, or finds that it is gone.
-async fn settle(yard: Arc<Yard>, board: Arc<Board>, id: InstanceId, assignment: Assignment) {
+async fn settle(yard: &Yard, board: &Board, id: InstanceId, assignment: Assignment) -> Option<Adopted> {
     let directory = layout::instance(&yard.data, id);
     let attempt = assignment.spec.attempt;
-    let adopted = match timeout(ANSWER, connect(&directory)).await {
-        Ok(Some((link, status))) if status.attempt == attempt => {
-            board.ports().adopt(status.port);
-            board.report(id, attempt, presumed(&status), Some(launch::address(status.port)));
-            Some(Adopted { assignment, link, status })
-        }
-        Ok(_) | Err(_) => {
-            // It may have ended properly between the first look and now.
-            let last = shim::last_status(&directory).filter(|s| s.attempt == attempt && s.state.is_final());
-            let phase = last.as_ref().map_or(Phase::Exited(Exit::Lost), presumed);
-            if last.is_none() {
-                let _ = spawn_blocking(move || sweep::what_is_left(&directory)).await;
-            }
-            board.report(id, attempt, phase, None);
-            None
-        }
-    };
-    tokio::spawn(keep::keep(yard, board, id, adopted));
+    if let Ok(Some((link, status))) = timeout(ANSWER, connect(&directory)).await
+        && status.attempt == attempt
+    {
+        board.ports().adopt(status.port);
+        board.report(id, attempt, presumed(&status), Some(launch::address(status.port)));
+        return Some(Adopted { assignment, link, status });
+    }
+    // It may have ended properly between the first look and now.
+    let last = shim::last_status(&directory).filter(|s| s.attempt == attempt && s.state.is_final());
+    let phase = last.as_ref().map_or(Phase::Exited(Exit::Lost), presumed);
+    if last.is_none() {
+        let _ = spawn_blocking(move || sweep::what_is_left(&directory)).await;
+    }
+    board.report(id, attempt, phase, None);
+    None
 }
 
 async fn connect(directory: &Path) -> Option<(Link, Status)> {

@@ -109,9 +109,9 @@ impl Keeper {
             let assignment = yard.prepare(&spec)?;
             Ok::<_, String>((assignment, yard.launch(&spec, port)?))
         };
-        let (assignment, launched) =
+        let (assignment, line) =
             spawn_blocking(launch).await.map_err(|error| format!("launching it broke off: {error}"))??;
-        let link = Link::new(launched.line).map_err(|error| format!("its shim cannot be reached: {error}"))?;
+        let link = Link::new(line).map_err(|error| format!("its shim cannot be reached: {error}"))?;
         Ok((assignment, link))
     }
 

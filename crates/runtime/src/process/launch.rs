@@ -16,13 +16,16 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     os::{
         fd::OwnedFd,
-        unix::fs::{OpenOptionsExt as _, chown},
+        unix::{
+            fs::{OpenOptionsExt as _, chown},
+            net::UnixStream,
+        },
     },
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
 };
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use zeroize::Zeroizing;
 
 /// What a driver needs to launch and probe.
@@ -54,13 +57,6 @@ impl Running {
 /// Where an instance with this port is reached.
 pub(super) fn address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
-}
-
-/// A shim that was just started. It is collected when it ends, even after `shim` was dropped.
-pub(super) struct Launched {
-    pub(super) shim: Child,
-    /// The other end of its standard input.
-    pub(super) line: std::os::unix::net::UnixStream,
 }
 
 impl Yard {
@@ -102,10 +98,11 @@ impl Yard {
         Ok(assignment)
     }
 
-    /// A directory for a new attempt: nothing of the last one's is left in it but `home`.
+    /// A directory for a new attempt: nothing of the last one's is left in it but `home`. The specification goes first,
+    /// so that a directory that has one always has been completed.
     fn lay_out(&self, directory: &Path, user: Option<&user::User>) -> Result<(), Error> {
         layout::create_passable(directory)?;
-        for file in [layout::STATUS, layout::SOCKET, layout::SHIM_LOG] {
+        for file in [layout::SPEC, layout::STATUS, layout::SOCKET, layout::SHIM_LOG] {
             remove_if_there(&directory.join(file))?;
         }
         let [temporary, home] = invocation::own_directories(directory);
@@ -128,18 +125,19 @@ impl Yard {
         }
     }
 
-    /// Starts the shim and hands the port and the secrets over to it.
+    /// Starts the shim, hands the port and the secrets over to it, and gives the other end of its standard input.
     ///
     /// # Errors
     /// A text for people.
-    pub(super) fn launch(&self, spec: &InstanceSpec, port: u16) -> Result<Launched, String> {
+    pub(super) fn launch(&self, spec: &InstanceSpec, port: u16) -> Result<UnixStream, String> {
         let directory = layout::instance(&self.data, spec.id);
         let secrets = self.open_secrets(spec)?;
-        let start = || -> io::Result<Launched> {
-            let (line, standard_input) = std::os::unix::net::UnixStream::pair()?;
+        let start = || -> io::Result<UnixStream> {
+            let (line, standard_input) = UnixStream::pair()?;
             let log = directory.join(layout::SHIM_LOG);
             let log = OpenOptions::new().append(true).create(true).mode(0o600).open(log)?;
-            let shim = Command::new(&self.executable)
+            // Not waited for here: when it ends, tokio collects it.
+            Command::new(&self.executable)
                 .arg(shim::ROLE)
                 .arg(&directory)
                 .env_clear()
@@ -152,7 +150,7 @@ impl Yard {
             let frame = Zeroizing::new(wire::encode(&handover).map_err(io::Error::other)?);
             io::Write::write_all(&mut &line, &frame)?;
             line.set_nonblocking(true)?;
-            Ok(Launched { shim, line })
+            Ok(line)
         };
         start().map_err(|error| format!("the shim `{}` cannot be started: {error}", self.executable.display()))
     }

@@ -25,9 +25,9 @@ use launch::Yard;
 use model::{Action, Digest, InstanceId, InstanceSeen};
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 
 /// Where a driver keeps things, and what it starts shims with.
 #[derive(Clone, Debug)]
@@ -45,12 +45,15 @@ pub struct ProcessDriver {
     yard: Arc<Yard>,
     board: Arc<Board>,
     kept: watch::Sender<Option<Vec<Digest>>>,
+    /// Ended with the driver; the shims go on.
+    tasks: Mutex<JoinSet<()>>,
+    handle: Handle,
 }
 
 impl ProcessDriver {
     /// Opens the data directory and adopts every instance that is there: nothing is started or stopped. When it
     /// returns, what is observed of the adopted is true, but for shims that did not answer within some seconds.
-    /// Must be called within a tokio runtime, on which its tasks then run.
+    /// Its tasks run on the tokio runtime it is called in; its methods may be called from anywhere.
     ///
     /// # Errors
     /// When the data directory cannot be used.
@@ -64,10 +67,29 @@ impl ProcessDriver {
             search_path: settings.search_path,
         });
         let board = Arc::new(Board::default());
-        adopt::everything(&yard, &board).await?;
+        let mut tasks = JoinSet::new();
+        adopt::everything(&yard, &board, &mut tasks).await?;
         let (kept, to_keep) = watch::channel(None);
-        tokio::spawn(collect_garbage(yard.clone(), to_keep));
-        Ok(ProcessDriver { yard, board, kept })
+        tasks.spawn(collect_garbage(yard.clone(), to_keep));
+        Ok(ProcessDriver { yard, board, kept, tasks: Mutex::new(tasks), handle: Handle::current() })
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of forgotten instances have ended.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(task, &self.handle);
+    }
+
+    /// The artifacts of this driver: the one store of its data directory, so that what is taken in and what is removed
+    /// know of each other.
+    pub fn artifacts(&self) -> &artifact::Store {
+        &self.yard.artifacts
+    }
+
+    /// The sealed secrets of this driver.
+    pub fn secrets(&self) -> &secrets::Store {
+        &self.yard.secrets
     }
 }
 
@@ -79,8 +101,9 @@ impl Driver for ProcessDriver {
     fn perform(&self, action: Action) {
         match action {
             Action::StartInstance(spec) => {
-                if self.board.want_start(*spec.clone()) == board::Known::New {
-                    tokio::spawn(keep::keep(self.yard.clone(), self.board.clone(), spec.id, None));
+                let id = spec.id;
+                if self.board.want_start(*spec) == board::Known::New {
+                    self.spawn(keep::keep(self.yard.clone(), self.board.clone(), id, None));
                 }
             }
             Action::StopInstance(id) => self.board.want(id, |wanted| wanted.stop = true),
@@ -112,11 +135,9 @@ fn usable(data: &Path) -> Result<PathBuf, Error> {
         std::fs::remove_file(&trial).map_err(|e| Error::file("remove", &trial, e))?;
         data.canonicalize().map_err(|e| Error::file("find", data, e))
     };
-    prepare().map_err(|error: Error| match error {
-        Error::File { source, .. } => {
-            Error::DataDirectory { path: data.to_owned(), uid: rustix::process::geteuid().as_raw(), source }
-        }
-        other => other,
+    prepare().map_err(|error: Error| {
+        let Error::File { source, .. } = error else { return error };
+        Error::DataDirectory { path: data.to_owned(), uid: rustix::process::geteuid().as_raw(), source }
     })
 }
 

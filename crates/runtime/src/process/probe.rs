@@ -45,9 +45,11 @@ fn describe(check: &Check) -> String {
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
-    TcpStream::connect(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => format!("nothing listens on PORT={}", address.port()),
-        _ => format!("cannot connect to {address}: {error}"),
+    TcpStream::connect(address).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            return format!("nothing listens on PORT={}", address.port());
+        }
+        format!("cannot connect to {address}: {error}")
     })
 }
 

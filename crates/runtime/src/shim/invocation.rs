@@ -1,7 +1,6 @@
 //! The environment and the command line of an instance: the same for its program and for its command probes.
 
 use super::protocol::Assignment;
-use crate::layout;
 use std::{
     collections::BTreeMap,
     fs,
@@ -113,9 +112,4 @@ fn only_executable(release: &Path) -> Result<String, String> {
 /// Where the instance's own directories are, which belong to its user.
 pub(crate) fn own_directories(directory: &Path) -> [PathBuf; 2] {
     [directory.join("tmp"), directory.join("home")]
-}
-
-/// Whether the socket in this directory could be there.
-pub(crate) fn has_socket(directory: &Path) -> bool {
-    directory.join(layout::SOCKET).exists()
 }

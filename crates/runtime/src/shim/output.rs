@@ -214,16 +214,17 @@ impl Lines {
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         let valid = chunk.valid();
-        if valid.bytes().any(|b| b != b'\t' && (b < b' ' || b == 0x7f)) || valid.contains('\u{9b}') {
+        if valid.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)) {
+            out.extend_from_slice(valid.as_bytes());
+        } else {
             for c in valid.chars() {
-                if c != '\t' && c.is_control() {
-                    escape_raw(c.encode_utf8(&mut [0; 4]).as_bytes(), out);
-                } else {
-                    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                let mut buffer = [0; 4];
+                let encoded = c.encode_utf8(&mut buffer).as_bytes();
+                match c.is_control() && c != '\t' {
+                    true => escape_raw(encoded, out),
+                    false => out.extend_from_slice(encoded),
                 }
             }
-        } else {
-            out.extend_from_slice(valid.as_bytes());
         }
         escape_raw(chunk.invalid(), out);
     }

@@ -60,11 +60,10 @@ pub(crate) fn run(stage: &str) -> ExitCode {
 
 impl Stage {
     fn become_program(&self) -> String {
-        match self.prepare() {
-            Ok(()) => {}
-            Err(error) => return error,
-        }
         let [program, arguments @ ..] = self.command.as_slice() else { return "there is no command to run".to_owned() };
+        if let Err(error) = self.prepare().and_then(|()| artifact::check_runs_here(program.as_ref())) {
+            return error;
+        }
         let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
         artifact::explain_exec(program.as_ref(), &error)
     }

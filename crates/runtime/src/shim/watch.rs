@@ -72,7 +72,9 @@ pub(super) fn run(directory: &Path) -> Result<(), Error> {
         Err((error, driver)) => {
             status.state = State::Failed(crate::in_full(&error));
             layout::write_json(Path::new(layout::STATUS), &status)?;
-            Peer::new(driver).is_some_and(|mut peer| peer.tell(&status));
+            if let Some(mut peer) = Peer::new(driver) {
+                peer.tell(&status);
+            }
             Err(error)
         }
     }
@@ -301,8 +303,8 @@ impl Shim {
         let Ok((stream, _)) = self.listener.accept() else { return };
         if self.peers.len() < MOST_PEERS
             && let Some(mut peer) = Peer::new(stream)
-            && peer.tell(&self.status)
         {
+            peer.tell(&self.status);
             self.peers.push(peer);
         }
     }
@@ -447,7 +449,10 @@ impl Shim {
         if let Err(error) = layout::write_json(Path::new(layout::STATUS), &self.status) {
             self.output.note(&crate::in_full(&error));
         }
-        self.peers.retain_mut(|peer| peer.tell(&self.status));
+        // Those that cannot be told are removed later: somebody may be in the middle of counting them.
+        for peer in &mut self.peers {
+            peer.tell(&self.status);
+        }
     }
 }
 
@@ -545,9 +550,8 @@ impl Peer {
         Some(Peer { stream, decoder: wire::Decoder::default(), open: true })
     }
 
-    /// Whether it was told.
-    fn tell(&mut self, status: &Status) -> bool {
-        wire::encode(status).is_ok_and(|frame| self.stream.write_all(&frame).is_ok())
+    fn tell(&mut self, status: &Status) {
+        self.open &= wire::encode(status).is_ok_and(|frame| self.stream.write_all(&frame).is_ok());
     }
 
     fn read(&mut self) -> Vec<ToShim> {

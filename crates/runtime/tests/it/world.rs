@@ -44,6 +44,7 @@ server.serve_forever()
 
 pub(crate) struct World {
     directory: TempDir,
+    data: PathBuf,
     pub(crate) driver: Option<ProcessDriver>,
 }
 
@@ -58,12 +59,13 @@ pub(crate) fn shim() -> PathBuf {
 impl World {
     pub(crate) async fn new() -> World {
         let directory = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
-        let mut world = World { directory, driver: None };
+        let data = directory.path().join("data");
+        let mut world = World { directory, data, driver: None };
         world.serve().await;
         world
     }
 
-    /// What `serve` does at its start; again after [`World::lose_serve`].
+    /// What `serve` does at its start; again after the driver was dropped.
     pub(crate) async fn serve(&mut self) {
         let settings = Settings {
             data: self.data(),
@@ -73,8 +75,14 @@ impl World {
         self.driver = Some(ProcessDriver::open(settings).await.unwrap());
     }
 
+    /// Goes on in a data directory deeper below.
+    pub(crate) async fn nest(&mut self, below: PathBuf) {
+        self.data = self.directory.path().join(below);
+        self.serve().await;
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
+        self.data.clone()
     }
 
     pub(crate) fn instance(&self, id: u64) -> PathBuf {
