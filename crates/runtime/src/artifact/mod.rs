@@ -3,7 +3,7 @@
 //! ```text
 //! artifacts/files/<sha256>      contents, read-only; executable ones end in `x`
 //! artifacts/trees/<digest>/     artifacts, whose files are hard links to contents
-//! artifacts/staging/            what is being taken in; emptied when the store is opened
+//! artifacts/staging/            what is being taken in
 //! ```
 //!
 //! What always holds: a tree that is there is complete and durable, and its name is the digest of what it contains
@@ -106,17 +106,25 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in a data directory, and removes what an interrupted intake left.
+    /// Opens the store in a data directory.
     ///
     /// # Errors
     /// When its directories cannot be made.
     pub fn open(data: &Path) -> Result<Store, Error> {
         let store = Store { root: data.join("artifacts"), arranging: Mutex::new(()) };
-        garbage::remove_tree(&store.staging())?;
         for directory in [store.files(), store.trees(), store.staging()] {
             layout::create_passable(&directory)?;
         }
         Ok(store)
+    }
+
+    /// Removes what interrupted intakes left. Only for whoever is the only one to use the store.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn clear_staging(&self) -> Result<(), Error> {
+        garbage::remove_tree(&self.staging())?;
+        layout::create_passable(&self.staging())
     }
 
     /// Where an artifact is, if it is here.

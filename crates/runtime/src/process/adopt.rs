@@ -14,7 +14,7 @@ use crate::{
         socket::Address,
     },
 };
-use model::{Exit, InstanceId, InstanceSeen, Phase};
+use model::{Digest, Exit, InstanceId, InstanceSeen, Phase};
 use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
@@ -44,6 +44,24 @@ pub(super) fn assignments(data: &Path) -> Result<Vec<(InstanceId, Assignment)>, 
         }
     };
     Ok(layout::instance_ids(data)?.into_iter().filter_map(read).collect())
+}
+
+/// The artifacts of all instances that are there.
+///
+/// # Errors
+/// When that cannot be known for all of them.
+pub(super) fn used_artifacts(data: &Path) -> Result<Vec<Digest>, Error> {
+    let ids = layout::instance_ids(data)?;
+    let specs =
+        ids.into_iter().map(|id| layout::read_json::<Assignment>(&layout::instance(data, id).join(layout::SPEC)));
+    specs
+        .filter_map(|spec| match spec {
+            Ok(assignment) => Some(Ok(assignment.spec.artifact)),
+            // Not launched yet, and it will be refused if its artifact is gone by then.
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(Err(error)),
+        })
+        .collect()
 }
 
 /// Puts every instance on the board and gives it a task.

@@ -51,7 +51,7 @@ pub struct ProcessDriver {
 }
 
 impl ProcessDriver {
-    /// Opens the data directory and adopts every instance that is there: nothing is started or stopped. When it
+    /// Opens the data directory, of which the caller must be the only user, and adopts every instance that is there: nothing is started or stopped. When it
     /// returns, what is observed of the adopted is true, but for shims that did not answer within some seconds.
     /// Its tasks run on the tokio runtime it is called in; its methods may be called from anywhere.
     ///
@@ -66,6 +66,7 @@ impl ProcessDriver {
             executable: settings.executable,
             search_path: settings.search_path,
         });
+        yard.artifacts.clear_staging()?;
         let board = Arc::new(Board::default());
         let mut tasks = JoinSet::new();
         adopt::everything(&yard, &board, &mut tasks).await?;
@@ -148,7 +149,7 @@ async fn collect_garbage(yard: Arc<Yard>, mut to_keep: watch::Receiver<Option<Ve
         let yard = yard.clone();
         let round = tokio::task::spawn_blocking(move || {
             let mut digests = digests;
-            digests.extend(adopt::assignments(&yard.data)?.into_iter().map(|(_, a)| a.spec.artifact));
+            digests.extend(adopt::used_artifacts(&yard.data)?);
             yard.artifacts.keep(&digests)
         });
         match round.await {

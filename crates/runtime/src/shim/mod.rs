@@ -13,9 +13,11 @@
 pub(crate) mod cgroup;
 pub(crate) mod invocation;
 pub(crate) mod output;
+mod peer;
 pub(crate) mod protocol;
 pub(crate) mod socket;
 pub(crate) mod stage;
+mod stream;
 mod watch;
 
 use crate::{Error, layout};

@@ -3,22 +3,23 @@
 use super::{
     cgroup::{self, Cgroups},
     invocation::{self, Environment},
-    output::{Lines, Output},
+    output::Output,
+    peer::{self, Peer},
     protocol::{Assignment, Handover, State, Status, ToShim},
     stage::Stage,
+    stream::{Report, Reported, Stream},
 };
 use crate::{Error, layout, procfs};
-use model::{Exit, Span, wire};
+use model::{Exit, Span};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::Mode,
     process::{self, DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus},
 };
 use std::{
-    fs::File,
-    io::{self, Read, Write as _},
+    io,
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::OwnedFd,
         unix::{
             net::{UnixListener, UnixStream},
             process::CommandExt as _,
@@ -29,8 +30,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the driver may take to hand over the port and the secrets.
-const HANDOVER_WAIT: Duration = Duration::from_secs(10);
 /// How many connections are served at once; one more is turned away.
 const MOST_PEERS: usize = 8;
 /// How often adopted descendants that ended are collected, and an unfinished stop is looked at.
@@ -41,8 +40,6 @@ const KILL_WAIT: Duration = Duration::from_secs(5);
 const LAST_OUTPUT_WAIT: Duration = Duration::from_millis(500);
 /// A program that ends well within this time and leaves processes behind has put itself in the background.
 const BACKGROUND_WITHIN: Duration = Duration::from_secs(30);
-/// How much is read from one stream before the others get their turn.
-const READ_AT_ONCE: usize = 64 << 10;
 
 /// The whole life of a shim. The current directory is the instance's.
 pub(super) fn run(directory: &Path) -> Result<(), Error> {
@@ -62,7 +59,7 @@ pub(super) fn run(directory: &Path) -> Result<(), Error> {
         ready: None,
         cgroups: Vec::new(),
     };
-    let (driver, handover) = take_handover()?;
+    let (driver, handover) = peer::take_handover()?;
     status.port = handover.port;
     match Shim::begin(directory, &assignment, handover, driver, status.clone()) {
         Ok(mut shim) => {
@@ -78,24 +75,6 @@ pub(super) fn run(directory: &Path) -> Result<(), Error> {
             Err(error)
         }
     }
-}
-
-/// The first connection is standard input, and its first message is what to run with.
-fn take_handover() -> Result<(UnixStream, Handover), Error> {
-    let take = || -> io::Result<(UnixStream, Handover)> {
-        let mut driver = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-        driver.set_read_timeout(Some(HANDOVER_WAIT))?;
-        let mut head = [0; 4];
-        driver.read_exact(&mut head)?;
-        let length = u32::from_be_bytes(head) as usize;
-        if length > wire::MAX_FRAME {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut body = zeroize::Zeroizing::new(vec![0; length]);
-        driver.read_exact(&mut body)?;
-        Ok((driver, serde_json::from_slice(&body)?))
-    };
-    take().map_err(|e| Error::system("take over from the driver", e))
 }
 
 struct Shim {
@@ -153,7 +132,7 @@ impl Shim {
     ) -> Result<Shim, Error> {
         let spec = &assignment.spec;
         let mut output = Output::open(&assignment.logs, spec.id, spec.run.limits.output)?;
-        let listener = listen()?;
+        let listener = peer::listen()?;
         process::set_child_subreaper(Some(process::getpid())).map_err(|e| Error::system("adopt descendants", e))?;
         let cgroups = Cgroups::make(&spec.run.limits, directory, spec.id);
         status.cgroups.clone_from(&cgroups.directories);
@@ -198,7 +177,7 @@ impl Shim {
             status: status.clone(),
             output,
             streams: streams.into_iter().flatten().collect(),
-            report: Some(Report { pipe: File::from(report), text: Vec::new() }),
+            report: Some(Report::new(report)),
             listener,
             peers: Vec::new(),
             main,
@@ -456,19 +435,6 @@ impl Shim {
     }
 }
 
-/// Listens in the current directory, so that the path is short; only this user may connect.
-fn listen() -> Result<UnixListener, Error> {
-    let path = Path::new(layout::SOCKET);
-    let listen = || {
-        let _ = std::fs::remove_file(path);
-        let mask = process::umask(Mode::from_raw_mode(0o177));
-        let listener = UnixListener::bind(path);
-        process::umask(mask);
-        listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-    };
-    listen().map_err(|e| Error::file("listen on", path, e))
-}
-
 /// What is waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
@@ -482,96 +448,4 @@ enum Source {
     Stream(usize),
     Listener,
     Peer(usize),
-}
-
-/// One of the child's two output streams.
-struct Stream {
-    pipe: File,
-    lines: Lines,
-    open: bool,
-}
-
-impl Stream {
-    fn new(pipe: OwnedFd, tag: &'static str) -> Stream {
-        Stream { pipe: File::from(pipe), lines: Lines::new(tag), open: true }
-    }
-
-    fn read(&mut self, out: &mut Vec<u8>) {
-        let mut buffer = [0; READ_AT_ONCE];
-        match self.pipe.read(&mut buffer) {
-            Ok(0) => {
-                self.open = false;
-                self.lines.flush(true, out);
-            }
-            Ok(n) => self.lines.push(&buffer[..n], out),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => self.open = false,
-        }
-    }
-}
-
-/// What the stage before the program says.
-struct Report {
-    pipe: File,
-    text: Vec<u8>,
-}
-
-enum Reported {
-    More,
-    Began,
-    Refused(String),
-}
-
-impl Report {
-    fn read(&mut self) -> Reported {
-        const LONGEST: usize = 8 << 10;
-        let mut buffer = [0; 1024];
-        match self.pipe.read(&mut buffer) {
-            Ok(n) if n > 0 && self.text.len() < LONGEST => {
-                self.text.extend_from_slice(&buffer[..n]);
-                Reported::More
-            }
-            Ok(_) | Err(_) if self.text.is_empty() => Reported::Began,
-            Ok(_) | Err(_) => Reported::Refused(String::from_utf8_lossy(&self.text).into_owned()),
-        }
-    }
-}
-
-/// A connection to whoever is interested. One that does not keep up is closed.
-struct Peer {
-    stream: UnixStream,
-    decoder: wire::Decoder,
-    open: bool,
-}
-
-impl Peer {
-    fn new(stream: UnixStream) -> Option<Peer> {
-        stream.set_nonblocking(true).ok()?;
-        Some(Peer { stream, decoder: wire::Decoder::default(), open: true })
-    }
-
-    fn tell(&mut self, status: &Status) {
-        self.open &= wire::encode(status).is_ok_and(|frame| self.stream.write_all(&frame).is_ok());
-    }
-
-    fn read(&mut self) -> Vec<ToShim> {
-        let mut buffer = [0; 1024];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => self.open = false,
-            Ok(n) => self.decoder.push(&buffer[..n]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => self.open = false,
-        }
-        let mut orders = Vec::new();
-        loop {
-            match self.decoder.next_message() {
-                Ok(Some(order)) => orders.push(order),
-                Ok(None) => return orders,
-                Err(_) => {
-                    self.open = false;
-                    return orders;
-                }
-            }
-        }
-    }
 }

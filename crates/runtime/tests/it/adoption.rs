@@ -25,7 +25,7 @@ async fn what_is_ready_is_adopted_as_ready_and_nothing_is_restarted() {
     world.start(&world.web(1));
     let before = world.until_ready(1).await;
     let (pid, shim) = (world.pid(1), world.shim_pid(1));
-    world.driver = None;
+    world.lose_serve().await;
     assert!(is_alive(pid) && is_alive(shim));
 
     world.serve().await;
@@ -45,7 +45,7 @@ async fn an_exit_nobody_watched_is_reported_by_the_next_driver() {
     let mut world = World::new().await;
     world.start(&world.script(1, "while [ ! -e $TMPDIR/go ]; do sleep 0.02; done; exit 9"));
     world.until_ready(1).await;
-    world.driver = None;
+    world.lose_serve().await;
     let shim = world.shim_pid(1);
     fs::write(world.instance(1).join("tmp/go"), "").unwrap();
     eventually("the shim is done", || !is_alive(shim)).await;
@@ -70,7 +70,7 @@ async fn what_a_shim_left_while_serve_was_away_is_killed_at_adoption() {
     world.start(&world.script(1, FAMILY));
     world.until_ready(1).await;
     let child = child_of(&world, 1).await;
-    world.driver = None;
+    world.lose_serve().await;
     kill(world.shim_pid(1));
     world.serve().await;
     assert_eq!(world.seen(1).unwrap().phase, Phase::Exited(Exit::Lost));
@@ -87,7 +87,7 @@ async fn everything_can_be_stopped_without_serve() {
     world.until_ready(2).await;
     world.until_over(3).await;
     let pids = [world.pid(1), child_of(&world, 2).await, world.shim_pid(1), world.shim_pid(2)];
-    world.driver = None;
+    world.lose_serve().await;
     let data = world.data();
     let stopped = tokio::task::spawn_blocking(move || runtime::down::stop_everything(&data).unwrap()).await.unwrap();
     let exits: Vec<_> = stopped.into_iter().map(|s| (s.instance, s.exit)).collect();
@@ -102,7 +102,7 @@ async fn the_path_of_the_data_directory_may_be_long() {
     assert!(world.data().as_os_str().len() > 200);
     world.start(&world.web(1));
     world.until_ready(1).await;
-    world.driver = None;
+    world.lose_serve().await;
     world.serve().await;
     assert_eq!(world.seen(1).unwrap().phase, Phase::Ready);
     world.stop(1);
@@ -123,7 +123,7 @@ async fn two_hundred_instances_run_and_are_adopted() {
     let began = Instant::now();
     eventually("all are ready", || ready(&world) == COUNT as usize).await;
     println!("{COUNT} instances ready after {:?}", began.elapsed());
-    world.driver = None;
+    world.lose_serve().await;
     let began = Instant::now();
     world.serve().await;
     println!("{COUNT} instances adopted after {:?}", began.elapsed());

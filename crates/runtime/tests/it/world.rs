@@ -65,7 +65,7 @@ impl World {
         world
     }
 
-    /// What `serve` does at its start; again after the driver was dropped.
+    /// What `serve` does at its start; again after [`World::lose_serve`].
     pub(crate) async fn serve(&mut self) {
         let settings = Settings {
             data: self.data(),
@@ -73,6 +73,14 @@ impl World {
             search_path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         };
         self.driver = Some(ProcessDriver::open(settings).await.unwrap());
+    }
+
+    /// What happens when `serve` is killed, once the shims have been told what it knew.
+    pub(crate) async fn lose_serve(&mut self) {
+        for seen in self.driver().observe().into_iter().filter(|seen| seen.phase == Phase::Ready) {
+            eventually("the shim knows that it is ready", || self.status(seen.id.0)["ready"].is_u64()).await;
+        }
+        self.driver = None;
     }
 
     /// Goes on in a data directory deeper below.
