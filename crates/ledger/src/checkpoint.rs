@@ -1,5 +1,5 @@
 //! The signed state of a ledger: C2SP `tlog-checkpoint`. Three lines (whose ledger, how many entries, the root over
-//! them) as a signed [`note`](crate::note). Two checkpoints of one ledger that are not consistent prove that it was
+//! them) as a signed [`note`]. Two checkpoints of one ledger that are not consistent prove that it was
 //! forked.
 
 use crate::{TreeHead, note};

@@ -206,17 +206,23 @@ pub fn decode<F: DeserializeOwned>(bytes: &[u8]) -> Result<Entry<F>, Error> {
 pub struct AnyFact(pub serde_json::Value);
 
 impl AnyFact {
-    /// The name of the fact, when it is a variant of an enum as facts are: `change_approved`.
-    pub fn kind(&self) -> &str {
-        match &self.0 {
-            serde_json::Value::String(name) => name,
-            serde_json::Value::Object(map) if map.len() == 1 => map.keys().next().map_or("", String::as_str),
-            serde_json::Value::Object(_)
-            | serde_json::Value::Null
-            | serde_json::Value::Bool(_)
-            | serde_json::Value::Number(_)
-            | serde_json::Value::Array(_) => "",
+    /// The name of the fact, when it is a variant of an enum as facts are, with the variant within it when features
+    /// have enums of their own: `Change.Approved`. Empty when it is something else.
+    pub fn kind(&self) -> String {
+        let Some((outer, within)) = variant(&self.0) else { return String::new() };
+        match within.and_then(variant) {
+            Some((inner, _)) => format!("{outer}.{inner}"),
+            None => outer.to_owned(),
         }
+    }
+}
+
+/// The name of an enum's variant and what is in it.
+fn variant(value: &serde_json::Value) -> Option<(&str, Option<&serde_json::Value>)> {
+    match value.as_object() {
+        Some(map) if map.len() == 1 => map.iter().next().map(|(name, within)| (name.as_str(), Some(within))),
+        Some(_) => None,
+        None => value.as_str().map(|name| (name, None)),
     }
 }
 

@@ -2,13 +2,18 @@
 //! consecutive hashes of every eighth level of the tree; an entry bundle is up to 256 consecutive stored entries. Both
 //! are static files whose paths follow from the size of the tree.
 
-use crate::MAX_ENTRY_BYTES;
+use crate::{MAX_ENTRY_BYTES, tree::Node};
 
 /// How many hashes or entries a full tile has.
 pub const WIDTH: u64 = 256;
 
 /// How many levels of the tree are between one level of tiles and the next.
 pub const HEIGHT: u32 = 8;
+
+/// The level of tiles that has the hash of this node, if one has it. Level 0 has those of the leaves.
+pub fn level_with(node: Node) -> Option<u8> {
+    node.level.is_multiple_of(HEIGHT).then_some((node.level / HEIGHT) as u8)
+}
 
 /// What is in a file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -2,7 +2,7 @@
 //! caller brings entries, the hashes that were recorded for them and the signed state; [`Verifier`] names the first
 //! thing that is wrong.
 
-use crate::{Error, Frontier, TreeHead, cbor, entry::Gap, entry::Numbering, leaf_hash, tree::Node};
+use crate::{Error, Frontier, TreeHead, cbor, entry::Numbering, leaf_hash, tree::Node};
 use model::{Digest, Seq};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -109,39 +109,48 @@ impl Verifier {
     /// # Errors
     /// What is wrong with it, or with the signed state that ends with it.
     pub fn check(&mut self, bytes: &[u8], recorded: &Digest) -> Result<(), Wrong> {
-        self.check_with(bytes, recorded, |_, _| true)
+        let Ok(checked) = self.check_with(bytes, recorded, |_| Ok::<_, std::convert::Infallible>(None));
+        checked
     }
 
-    /// As [`Verifier::check`], and asks for every node that is complete now whether this is the hash recorded for it.
+    /// As [`Verifier::check`], and checks every node of the tree that is complete now against what was recorded for it.
+    /// `subtrees` gives that, `None` for nodes for which nothing is.
     ///
     /// # Errors
-    /// As [`Verifier::check`], and [`Wrong::Subtree`].
-    pub fn check_with(
+    /// The outer one is that of `subtrees`, the inner one as for [`Verifier::check`], and [`Wrong::Subtree`].
+    pub fn check_with<E>(
         &mut self,
         bytes: &[u8],
         recorded: &Digest,
-        mut fits: impl FnMut(Node, &Digest) -> bool,
-    ) -> Result<(), Wrong> {
+        mut subtrees: impl FnMut(Node) -> Result<Option<Digest>, E>,
+    ) -> Result<Result<(), Wrong>, E> {
+        if let Err(wrong) = self.check_place(bytes, recorded) {
+            return Ok(Err(wrong));
+        }
+        let mut unfit = Ok(None);
+        self.frontier.push_with(*recorded, |node, hash| {
+            if let Ok(None) = unfit {
+                unfit = subtrees(node).map(|recorded| recorded.filter(|recorded| recorded != hash).map(|_| node));
+            }
+        });
+        Ok(match unfit? {
+            Some(Node { level, index }) => {
+                Err(Wrong::Subtree { first: Seq(index << level), last: Seq(((index + 1) << level) - 1) })
+            }
+            None => self.check_signed(),
+        })
+    }
+
+    fn check_place(&mut self, bytes: &[u8], recorded: &Digest) -> Result<(), Wrong> {
         let seq = self.numbering.next();
         let found = leaf_hash(bytes);
         if found != *recorded {
             return Err(Wrong::Altered { seq, recorded: *recorded, found });
         }
         let misplaced = |reason| Wrong::Misplaced { seq, reason };
-        let place: Place<'_> = cbor::from_slice(bytes).map_err(|e| misplaced(Error::Cbor(e)))?;
-        self.numbering
-            .accept_place(place.seq, &place.stream, place.stream_seq)
-            .map_err(|gap: Gap| misplaced(Error::Gap(gap)))?;
-        let mut unfit = None;
-        self.frontier.push_with(found, |node, hash| {
-            if unfit.is_none() && !fits(node, hash) {
-                unfit = Some(node);
-            }
-        });
-        if let Some(Node { level, index }) = unfit {
-            return Err(Wrong::Subtree { first: Seq(index << level), last: Seq(((index + 1) << level) - 1) });
-        }
-        self.check_signed()
+        let place: Place<'_> = cbor::from_slice(bytes).map_err(|error| misplaced(Error::Cbor(error)))?;
+        let accepted = self.numbering.accept_place(place.seq, &place.stream, place.stream_seq);
+        accepted.map_err(|gap| misplaced(Error::Gap(gap)))
     }
 
     fn check_signed(&self) -> Result<(), Wrong> {

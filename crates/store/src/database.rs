@@ -1,10 +1,13 @@
 //! The database: one row per entry with its leaf hash, and one per perfect subtree of 256, 256², … entries. Every other
 //! hash of the tree is computed from these. Nothing here decides whether what is in it is right.
 
+use crate::place::io;
 use crate::{Error, Wrong};
 use ledger::{Frontier, leaf_hash, tile, tree::Node, tree::root_over};
 use model::{Digest, Seq};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params, types::ValueRef};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params, types::ValueRef};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,7 +58,10 @@ fn digest(value: ValueRef<'_>) -> rusqlite::Result<Digest> {
 impl Database {
     /// Opens the database to write it; makes it when it does not exist.
     pub(crate) fn open(path: &Path) -> Result<Database, Error> {
-        let database = Database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        // SQLite gives its other files the mode of this one.
+        let created = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        created.map_err(io("open", path))?;
+        let database = Database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let set_up = |connection: &mut Connection| {
             // Before anything else: a setting that came too late would not hold for what was written before it.
             connection.pragma_update(None, "journal_mode", "wal")?;
@@ -132,7 +138,8 @@ impl Database {
                 entry.execute(params![sql(frontier.size()), leaf.0, bytes])?;
                 let mut inserted = Ok(0);
                 frontier.push_with(leaf, |node, hash| {
-                    if let Some(level) = kept_level(node)
+                    // Level 0 is with the entries.
+                    if let Some(level @ 1..) = tile::level_with(node)
                         && inserted.is_ok()
                     {
                         inserted = subtree.execute(params![level, sql(node.index), hash.0]);
@@ -192,16 +199,6 @@ impl Database {
         read().map_err(self.failed("read the hashes in"))
     }
 
-    /// The hash recorded for a subtree that is kept, if it is one and there is one.
-    pub(crate) fn subtree(&self, level: u8, position: u64) -> Result<Option<Digest>, Error> {
-        let read = || {
-            let query = "SELECT hash FROM subtree WHERE level = ?1 AND position = ?2";
-            let mut statement = self.connection.prepare_cached(query)?;
-            statement.query_row(params![level, sql(position)], |row| digest(row.get_ref(0)?)).optional()
-        };
-        read().map_err(self.failed("read the hashes in"))
-    }
-
     /// The hash of any perfect subtree of the ledger.
     ///
     /// # Errors
@@ -222,11 +219,6 @@ impl Database {
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
-}
-
-/// The level of tiles whose hashes the database keeps beside those of the leaves, if the node is on one.
-pub(crate) fn kept_level(node: Node) -> Option<u8> {
-    (node.level > 0 && node.level.is_multiple_of(tile::HEIGHT)).then_some((node.level / tile::HEIGHT) as u8)
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<(i64, i64)> {

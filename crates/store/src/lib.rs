@@ -1,7 +1,7 @@
 //! The ledger on disk.
 //!
-//! One directory holds one ledger: a SQLite database with the entries, the key that signs its states, the last signed
-//! state ([`head`]), and snapshots. [`Ledger`] is its one writer, [`Reader`] any number of readers beside it, also in
+//! One directory holds one ledger: a SQLite database with the entries, the key that signs its states, the head file with
+//! the last signed state, and snapshots. [`Ledger`] is its one writer, [`Reader`] any number of readers beside it, also in
 //! other processes. What an entry is, how trees are hashed and what is checked is in the crate `ledger`; nothing here
 //! knows a fact.
 //!
@@ -9,17 +9,17 @@
 //! behind the head file; a database that is behind it, or different, is never written to and nothing is signed for it;
 //! after a write that failed in an unknown way nothing more is written.
 //!
-//! Start reading at [`writer`].
+//! Start reading at [`Ledger`].
 
 mod database;
-pub mod export;
-pub mod head;
+mod export;
+mod head;
 mod key;
 mod place;
-pub mod reader;
+mod reader;
 #[cfg(test)]
 mod sample;
-pub mod snapshot;
+mod snapshot;
 pub mod writer;
 
 pub use export::verify_export;

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 pub struct Place {
     /// The directory of its database, keys and snapshots.
     pub dir: PathBuf,
-    /// The file with the last signed state. It must survive when an older copy of the directory is restored, so backups
-    /// leave it out.
+    /// The head file: the last signed state. It tells a restored older copy of the database from the ledger itself, so
+    /// it must survive when one is restored, and backups leave it out.
     pub head: PathBuf,
 }
 
@@ -94,7 +94,11 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), Erro
         file.write_all(content)?;
         file.sync_all()
     })();
-    written.map_err(io("write", &temporary))?;
+    if let Err(error) = written {
+        // It may be what filled the disk.
+        let _ = fs::remove_file(&temporary);
+        return Err(io("write", &temporary)(error));
+    }
     fs::rename(&temporary, path).map_err(io("replace", path))?;
     match path.parent() {
         Some(dir) => sync_dir(dir),

@@ -1,10 +1,10 @@
 //! Reading a ledger beside its writer, from other threads and processes, also one that may not be written any more.
 //! A reader changes nothing and needs no lock.
 
-use crate::database::{Database, kept_level};
+use crate::database::Database;
 use crate::{Error, Place, Verified, Wrong, head, key};
 use ledger::note::Verifier;
-use ledger::{TreeHead, tree::proof, verify};
+use ledger::{TreeHead, tile, tree::proof, verify};
 use model::{Digest, Seq};
 
 /// After how many entries long work says how far it is.
@@ -141,19 +141,11 @@ pub(crate) fn verify_database(
             if seq != verifier.next() {
                 return Err(damaged(Wrong::Missing { seq: verifier.next() }));
             }
-            let mut failed = None;
-            let checked = verifier.check_with(bytes, &leaf, |node, hash| match kept_level(node) {
-                None => true,
-                Some(level) => match database.subtree(level, node.index) {
-                    Ok(recorded) => recorded.as_ref() == Some(hash),
-                    Err(error) => {
-                        failed = Some(error);
-                        false
-                    }
-                },
-            });
-            failed.map_or(Ok(()), Err)?;
-            checked.map_err(damaged)?;
+            let recorded = |node| match tile::level_with(node) {
+                Some(1..) => database.node(node).map(Some),
+                Some(0) | None => Ok(None),
+            };
+            verifier.check_with(bytes, &leaf, recorded)?.map_err(damaged)?;
             if verifier.next().0.is_multiple_of(PROGRESS) {
                 progress(verifier.next().0);
             }

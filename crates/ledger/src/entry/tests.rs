@@ -70,6 +70,9 @@ fn an_entry_of_unknown_facts_is_shown_as_its_own_json() {
         assert_eq!(serde_json::to_value(&any).unwrap(), serde_json::to_value(entry).unwrap());
         assert_eq!(encode(&any).unwrap(), bytes);
     }
+    let nested = serde_json::json!({"Change": {"Approved": {"plan": 1, "by": 2}}});
+    assert_eq!(AnyFact(nested).kind(), "Change.Approved");
+    assert_eq!(AnyFact(serde_json::json!([1])).kind(), "");
 }
 
 #[test]

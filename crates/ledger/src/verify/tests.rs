@@ -1,5 +1,5 @@
 use super::*;
-use crate::{AnyFact, Draft, Entry, Numbering, decode, encode};
+use crate::{AnyFact, Draft, Entry, Numbering, decode, encode, entry::Gap};
 use model::{Actor, Time};
 
 fn entries(count: usize) -> Vec<Vec<u8>> {
@@ -108,10 +108,12 @@ fn an_entry_that_skips_a_number_of_its_stream_is_named() {
 fn a_recorded_subtree_that_does_not_fit_is_named() {
     let all = entries(12);
     let mut verifier = Verifier::new(None);
-    let found = all
-        .iter()
-        .zip(leaves(&all))
-        .try_for_each(|(bytes, leaf)| verifier.check_with(bytes, &leaf, |node, _| node != Node { level: 2, index: 1 }));
+    let spoilt = Node { level: 2, index: 1 };
+    let found = all.iter().zip(leaves(&all)).try_for_each(|(bytes, leaf)| {
+        let checked =
+            verifier.check_with(bytes, &leaf, |node| Ok::<_, ()>((node == spoilt).then_some(Digest::of(b"x"))));
+        checked.unwrap()
+    });
     assert!(matches!(found, Err(Wrong::Subtree { first: Seq(4), last: Seq(7) })));
 }
 
@@ -120,4 +122,11 @@ fn an_empty_ledger_fits_only_the_state_of_no_entries() {
     let empty = TreeHead { size: 0, root: Digest::of(b"") };
     assert!(verify(&[], &[], empty).is_ok());
     assert!(matches!(verify(&[], &[], TreeHead { size: 0, root: Digest::of(b"x") }), Err(Wrong::Rewritten { .. })));
+}
+
+#[test]
+fn a_subtree_that_cannot_be_read_is_not_taken_for_sound() {
+    let all = entries(1);
+    let unreadable = Verifier::new(None).check_with(&all[0], &leaves(&all)[0], |_| Err("unreadable"));
+    assert_eq!(unreadable.map(drop), Err("unreadable"));
 }

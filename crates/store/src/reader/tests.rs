@@ -80,7 +80,7 @@ fn no_flipped_byte_of_the_database_changes_what_is_read_unnoticed() {
     let (mut found, mut harmless) = (0, 0);
     let flipped = Place::new(dir.path().join("flipped"));
     copy(&place.dir, &flipped.dir);
-    for at in (0..content.len()).step_by(7) {
+    for at in (0..content.len()).step_by(13) {
         restore(&place.dir, &flipped.dir);
         let mut bytes = content.clone();
         bytes[at] ^= 1 << (at % 8);
@@ -95,7 +95,7 @@ fn no_flipped_byte_of_the_database_changes_what_is_read_unnoticed() {
             }
         }
     }
-    assert!(found > 100 && harmless > 100, "{found} found, {harmless} harmless");
+    assert!(found > 50 && harmless > 50, "{found} found, {harmless} harmless");
 }
 
 #[test]
