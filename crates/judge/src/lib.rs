@@ -10,7 +10,7 @@
 //! - **Bets know the past only.** Models are built from earlier units; a unit is learned from after it was bet on.
 //! - **Nothing overflows.** Evidence is kept as logarithms within bounds; no input gives a verdict out of a NaN.
 //!
-//! Start reading at [`test`], then [`label`] (evidence that it is worse) and [`not_worse`] (evidence that it is not).
+//! Start reading at `test`, then `label` (evidence that it is worse) and `not_worse` (evidence that it is not).
 //! `docs/concepts/judge.md` explains the method without mathematics.
 
 mod failures;
