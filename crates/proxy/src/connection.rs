@@ -105,6 +105,7 @@ async fn http1(client: Rc<Client>, io: ClientIo) {
     builder.header_read_timeout(None).max_header_size(worker.shared.limits.head_bytes);
     let mut connection = builder.serve_connection(io, service).with_upgrades();
     let ended = tokio::select! {
+        biased;
         ended = &mut connection => ended,
         () = worker.stopping() => {
             Pin::new(&mut connection).graceful_shutdown();
@@ -154,6 +155,7 @@ async fn http2(client: Rc<Client>, io: ClientIo) {
     let mut connection = pin!(builder.serve_connection(io, service));
     // Malformed frames are answered by the protocol itself; how the connection ended says nothing of any request.
     let _ = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = worker.stopping() => {
             connection.as_mut().graceful_shutdown();

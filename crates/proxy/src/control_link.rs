@@ -18,7 +18,7 @@ use crate::{
     shared::{Shared, Taken},
 };
 use model::{
-    ProxyReport, RouteTable, Span, Time,
+    ProxyReport, RouteTable, Span,
     wire::{FromProxy, ToProxy},
 };
 use peer::Peer;
@@ -224,8 +224,11 @@ impl Link {
             return;
         }
         let report = self.reporter.report(&self.shared);
-        let news = match &self.sent {
-            Some((before, at)) => at.elapsed() >= HEARTBEAT || !same_but_for_time(before, &report),
+        let news = match &mut self.sent {
+            Some((before, at)) => {
+                before.at = report.at;
+                at.elapsed() >= HEARTBEAT || *before != report
+            }
             None => true,
         };
         if news {
@@ -264,9 +267,4 @@ async fn hear(peer: &mut Option<Peer>) -> Result<ToProxy, peer::Ended> {
         Some(peer) => peer.hear().await,
         None => std::future::pending().await,
     }
-}
-
-fn same_but_for_time(before: &ProxyReport, now: &ProxyReport) -> bool {
-    let timeless = |report: &ProxyReport| ProxyReport { at: Time::default(), ..report.clone() };
-    timeless(before) == timeless(now)
 }

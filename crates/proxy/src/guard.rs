@@ -114,7 +114,7 @@ pub(crate) fn start(shared: Arc<Shared>, queues: Vec<rtrb::Consumer<Judged>>) ->
         let mut queues = queues;
         while !shared.has_ended() {
             bench.follow(&shared);
-            queues.iter_mut().for_each(|queue| bench.drain(queue));
+            queues.iter_mut().for_each(|queue| bench.drain(queue, &shared));
             bench.show();
             thread::park_timeout(if bench.tests.is_empty() { PAUSE.1 } else { PAUSE.0 });
         }
@@ -155,9 +155,13 @@ impl Bench {
     }
 
     /// Observes what has waited in a queue, and no more than that, so that a flood in one does not starve the others.
-    fn drain(&mut self, queue: &mut rtrb::Consumer<Judged>) {
+    fn drain(&mut self, queue: &mut rtrb::Consumer<Judged>, shared: &Shared) {
         for _ in 0..queue.slots() {
             let Ok(judged) = queue.pop() else { return };
+            if !self.tests.contains_key(&judged.change) {
+                // The table came a moment ago, or has gone.
+                self.follow(shared);
+            }
             let Some(seat) = self.tests.get_mut(&judged.change) else { continue };
             if seat.observe(judged) {
                 // A full channel loses nothing: every report names the guards that have tripped, with their evidence.

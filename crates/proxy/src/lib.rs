@@ -69,15 +69,18 @@ pub fn run(config: Config) -> Result<(), Error> {
     let ended = control_link::hold(home, saved, Arc::clone(&shared), guard.trips);
 
     shared.end();
-    for thread in workers.into_iter().chain([guard.thread]) {
-        join(thread);
+    for worker in workers {
+        join(worker, "a worker").unwrap_or(Ok(())).map_err(|source| Error::Resources { what: "a worker", source })?;
     }
+    join(guard.thread, "the guard thread");
     ended
 }
 
-/// A thread that panicked has said so itself; the others have still to end in order.
-fn join(thread: thread::JoinHandle<()>) {
-    if thread.join().is_err() {
-        tracing::error!("a thread of the proxy panicked before it ended");
+/// What a thread ended with. One that panicked has said why itself; the others have still to end in order.
+fn join<T>(thread: thread::JoinHandle<T>, which: &str) -> Option<T> {
+    let ended = thread.join();
+    if ended.is_err() {
+        tracing::error!("{which} of the proxy panicked before it ended");
     }
+    ended.ok()
 }

@@ -2,6 +2,7 @@
 //! done, both are silent for too long, or the instance is drained.
 
 use crate::{
+    client_io::Busy,
     connection::Client,
     lifeline::{Lifeline, Overdue},
     ticket::Ticket,
@@ -21,7 +22,8 @@ const CHUNK: usize = 8 << 10;
 /// How long the two sides may take to switch, once both have agreed to.
 const SWITCH: Duration = Duration::from_secs(10);
 
-/// Carries a switched connection until it ends. Its ticket has been settled: the answer was the switch.
+/// Carries a switched connection until it ends. Its ticket has been settled: the answer was the switch. Until it ends its
+/// client owes us no further request.
 pub(crate) async fn carry(
     client: Rc<Client>,
     downstream: OnUpgrade,
@@ -29,6 +31,7 @@ pub(crate) async fn carry(
     mut ticket: Ticket,
     mut lifeline: Lifeline,
 ) {
+    let _busy = Busy::new(&client.pace);
     let both = async { tokio::try_join!(downstream, upstream) };
     let Ok(Ok((downstream, upstream))) = timeout(SWITCH, both).await else { return };
     let (from_client, to_client) = split(TokioIo::new(downstream));
@@ -56,7 +59,6 @@ pub(crate) async fn carry(
         Some(Overdue::Drained) => ticket.cut(),
         Some(Overdue::Silent) | None => {}
     }
-    drop(client);
 }
 
 async fn relay(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, moved: &Notify) -> io::Result<()> {

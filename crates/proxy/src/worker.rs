@@ -60,15 +60,18 @@ pub(crate) fn start(
     listeners: Vec<net::TcpListener>,
     judged: rtrb::Producer<Judged>,
     seed: Option<u64>,
-) -> Result<JoinHandle<()>, Error> {
+) -> Result<JoinHandle<io::Result<()>>, Error> {
     let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let counts = shared.registry.threads.get(index).cloned().unwrap_or_default();
         // The runtime comes after the worker and goes before it: tasks that are dropped with it still count.
-        let ran = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-        match ran.and_then(|runtime| Worker::new(shared, counts, judged, seed).run(&runtime, listeners)) {
-            Ok(()) => {}
-            Err(error) => tracing::error!("worker {index} of the proxy cannot run: {error}"),
+        let worker = Worker::new(Arc::clone(&shared), counts, judged, seed);
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let ended = runtime.and_then(|runtime| worker.run(&runtime, listeners));
+        if ended.is_err() {
+            // A listener whose worker is gone would let clients wait for nothing.
+            shared.stop.send_replace(Some(Instant::now()));
         }
+        ended
     });
     thread.map_err(|source| Error::Resources { what: "a worker thread", source })
 }

@@ -131,6 +131,27 @@ async fn other_protocols_are_tunnelled_after_an_upgrade() {
 }
 
 #[tokio::test]
+async fn a_tunnel_is_not_mistaken_for_a_slow_or_idle_client() {
+    let patience = std::time::Duration::from_millis(100);
+    let mut rig = Rig::with(|config| {
+        config.limits.head_time = patience;
+        config.limits.keep_alive = patience;
+    })
+    .await;
+    rig.serve(vec![service(vec![running(&[good("one").await])])]).await;
+    let request = Request::get("/switch").header("connection", "upgrade").header("upgrade", "shouting");
+    let response = rig.open(request, empty()).await;
+    let mut io = TokioIo::new(soon("the switch", hyper::upgrade::on(response)).await.unwrap());
+    let began = std::time::Instant::now();
+    while began.elapsed() < 5 * patience {
+        io.write_all(b"a").await.unwrap();
+        assert_eq!(soon("the echo", io.read_u8()).await.unwrap(), b'A');
+        // A report comes each second at least, so that the tunnel is silent for longer than a client may be.
+        rig.control.until("a report", |_| true).await;
+    }
+}
+
+#[tokio::test]
 async fn events_arrive_as_they_are_sent() {
     let mut rig = Rig::start().await;
     rig.serve(vec![service(vec![running(&[good("one").await])])]).await;
