@@ -57,7 +57,7 @@ impl Ledger {
         };
         // An older copy is named as such before it is looked at, a damaged one before it is compared.
         check_not_behind(place, size, &head.tree)?;
-        let frontier = check_newest(place, &database, size)?;
+        let frontier = check_newest(place, &database, size, CHECKED_AT_OPEN)?;
         check_signed(place, &database, size, &head.tree)?;
         Ok(Ledger { place: place.clone(), database, signer, frontier, head, stopped: None, _lock: lock })
     }
@@ -223,10 +223,10 @@ fn check_signed(place: &Place, database: &Database, size: u64, signed: &TreeHead
     if root == signed.root { Ok(()) } else { Err(Error::Forked { dir: place.dir.clone(), signed: signed.size }) }
 }
 
-/// Checks that the newest entries are what was recorded; gives the right edge of the tree, which they lead to.
-fn check_newest(place: &Place, database: &Database, size: u64) -> Result<Frontier, Error> {
+/// Checks that so many of the newest entries are what was recorded; gives the right edge of the tree, which they lead to.
+fn check_newest(place: &Place, database: &Database, size: u64, newest: u64) -> Result<Frontier, Error> {
     let damaged = |wrong| Error::Damaged { dir: place.dir.clone(), wrong };
-    let first = size.saturating_sub(CHECKED_AT_OPEN);
+    let first = size.saturating_sub(newest);
     let mut frontier = Frontier::from_nodes(first, |node| database.node(node))?;
     database.for_each(first, size, |seq, recorded, bytes| {
         let expected = Seq(frontier.size());

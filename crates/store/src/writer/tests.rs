@@ -166,7 +166,7 @@ fn a_missing_or_foreign_head_file_or_key_is_named() {
     fs::write(place.key(), secret.replace("quarterdeck", "quarterdesk")).unwrap();
     let refused = Ledger::open(&place).unwrap_err();
     assert!(matches!(refused, Error::BadKey { .. }));
-    assert!(!format!("{refused:?}").contains(secret.trim().rsplit('+').next().unwrap()));
+    assert!(!format!("{refused:?}").contains(secret.trim().splitn(5, '+').nth(4).unwrap()));
     fs::remove_file(place.key()).unwrap();
     assert!(matches!(Ledger::open(&place), Err(Error::KeyMissing(_))));
 }
@@ -224,4 +224,23 @@ fn what_is_no_ledger_or_a_later_one_is_not_touched() {
     let nowhere = Place::new(place.dir.join("nowhere"));
     assert!(matches!(Reader::open(&nowhere), Err(Error::Absent(_))));
     assert!(!nowhere.dir.exists());
+}
+
+#[test]
+fn the_newest_entries_are_checked_however_many_there_are() {
+    let (_dir, place) = signed(700);
+    let ledger = Ledger::open(&place).unwrap();
+    ledger.connection().execute("UPDATE entry SET bytes = CAST('x' AS BLOB) WHERE seq IN (300, 600)", []).unwrap();
+    let altered = |newest| match check_newest(&place, &ledger.database, 700, newest) {
+        Err(Error::Damaged { wrong: Wrong::Altered { seq, .. }, .. }) => Some(seq.0),
+        Err(other) => panic!("{other}"),
+        Ok(frontier) => {
+            assert_eq!(frontier.head(), ledger.head());
+            None
+        }
+    };
+    assert_eq!(
+        [0, 1, 99, 100, 399, 400, 700, 1000].map(altered),
+        [None, None, None, Some(600), Some(600), Some(300), Some(300), Some(300)]
+    );
 }
