@@ -8,7 +8,7 @@
 //!  choose ── the less loaded of two random instances of the release
 //!     │
 //!   send ─── on an idle connection or a new one                                       refused 502
-//!     │      (nothing was sent, or it may be sent again: back to choose, twice)       reset 502, timeout 504
+//!     │      (nothing was sent, or it may be sent again: back to choose, twice)       reset 502, timeout 504, cut 503
 //!  answer ── the response's head goes to the client; a switch of protocol becomes a tunnel
 //!     │
 //!   body ─── frames as they come, at the pace of the slower side                      reset, timeout, cut
@@ -26,7 +26,7 @@ use crate::{
     connection::Client,
     headers,
     lane::{Lane, Lanes},
-    lifeline::{Leaving, Lifeline},
+    lifeline::{Leaving, Lifeline, Overdue},
     refusal::Refusal,
     table::Key,
     tally::Outcome,
@@ -52,6 +52,10 @@ use tokio::time::{sleep_until, timeout_at};
 /// How often a request is sent at most.
 const TRIES: u32 = 3;
 
+/// How often is looked whether the instance that is to answer drains. Being told at once would cost every request a place
+/// in a list.
+const DRAIN_LOOK: Duration = Duration::from_millis(500);
+
 /// Answers one request.
 pub(crate) async fn serve(
     client: Rc<Client>,
@@ -73,11 +77,7 @@ fn count_refusal(client: &Client, refusal: &Refusal) {
     let counts = &client.worker.counts;
     match refusal {
         Refusal::BadHost | Refusal::Connect => counts.refused.increment(),
-        Refusal::TooLarge(..) => {
-            client.answered_early.set(true);
-            counts.refused.increment();
-        }
-        Refusal::TooSlow => {
+        Refusal::TooLarge(..) | Refusal::TooSlow => {
             client.answered_early.set(true);
             counts.refused.increment();
         }
@@ -86,6 +86,7 @@ fn count_refusal(client: &Client, refusal: &Refusal) {
         | Refusal::NoInstance(_)
         | Refusal::Unreachable(_)
         | Refusal::Reset(_)
+        | Refusal::Drained(_)
         | Refusal::Timeout(..) => {}
     }
 }
@@ -349,12 +350,16 @@ async fn send(
         let spare = (reused && replay == Replay::Safe && left > 0).then(|| copy(&request));
         let limit = service.traffic.response_timeout;
         let sending = connection.try_send_request(request);
-        let mut failed = match head_in_time(sending, limit.duration(), progress.as_deref()).await {
-            Some(Ok(response)) => return Ok(Sent { response, connection, ticket }),
-            Some(Err(failed)) => failed,
-            None => {
+        let mut failed = match head_in_time(sending, limit.duration(), progress.as_deref(), upstream).await {
+            Ok(Ok(response)) => return Ok(Sent { response, connection, ticket }),
+            Ok(Err(failed)) => failed,
+            Err(Overdue::Silent) => {
                 ticket.settle(Outcome::Timeout);
                 return Err(Refusal::Timeout(service.key.clone(), limit));
+            }
+            Err(Overdue::Drained) => {
+                ticket.cut();
+                return Err(Refusal::Drained(service.key.clone()));
             }
         };
         // What was never sent comes back. What was sent on a connection that was closed before a response began may be
@@ -395,23 +400,33 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
 }
 
 /// Waits for the head of a response. The time runs from when the whole request was sent, or the last bit of it so far.
-/// `None`: it has run out.
+///
+/// # Errors
+/// When it has run out, or when the instance drains and its deadline has passed.
 async fn head_in_time(
     sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
     limit: Duration,
     progress: Option<&Progress>,
-) -> Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
+    upstream: &Upstream,
+) -> Result<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>, Overdue> {
+    let began = Instant::now();
     let mut sending = pin!(sending);
-    let mut timer = pin!(sleep_until((Instant::now() + limit).into()));
+    let mut timer = pin!(sleep_until((began + limit.min(DRAIN_LOOK)).into()));
     loop {
         tokio::select! {
             biased;
-            sent = sending.as_mut() => return Some(sent),
-            () = timer.as_mut() => match progress.map(|progress| progress.last.get() + limit) {
-                Some(due) if due > Instant::now() => timer.as_mut().reset(due.into()),
-                Some(_) | None => return None,
-            },
+            sent = sending.as_mut() => return Ok(sent),
+            () = timer.as_mut() => {}
         }
+        let now = Instant::now();
+        let due = progress.map_or(began, |progress| progress.last.get()) + limit;
+        if upstream.leave_by().is_some_and(|by| by <= now) {
+            return Err(Overdue::Drained);
+        }
+        if due <= now {
+            return Err(Overdue::Silent);
+        }
+        timer.as_mut().reset(due.min(now + DRAIN_LOOK).into());
     }
 }
 

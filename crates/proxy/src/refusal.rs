@@ -38,6 +38,8 @@ pub(crate) enum Refusal {
     Unreachable(ServiceKey),
     #[error("{0} closed the connection before it had answered.")]
     Reset(ServiceKey),
+    #[error("{0} had not answered when its instance had to be left. Try again in a moment.")]
+    Drained(ServiceKey),
     #[error("{0} did not answer within {1}.")]
     Timeout(ServiceKey, Span),
 }
@@ -61,7 +63,9 @@ impl Refusal {
             Refusal::TooLarge(..) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Refusal::NoRoute { .. } => StatusCode::NOT_FOUND,
-            Refusal::NoTable | Refusal::NoRelease(_) | Refusal::NoInstance(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NoTable | Refusal::NoRelease(_) | Refusal::NoInstance(_) | Refusal::Drained(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Refusal::Unreachable(_) | Refusal::Reset(_) => StatusCode::BAD_GATEWAY,
             Refusal::Timeout(..) => StatusCode::GATEWAY_TIMEOUT,
         }

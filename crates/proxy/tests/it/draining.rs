@@ -61,6 +61,21 @@ async fn streams_and_tunnels_leave_by_the_deadline_and_are_counted() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_never_answered_does_not_hold_up_its_instance() {
+    let mut rig = Rig::start().await;
+    rig.serve(vec![draining_within(Span(200), good("old").await)]).await;
+    let mut stream = rig.connect().await;
+    stream.write_all(b"GET /hang HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
+    rig.control.until("the request in flight", |r| r.instances.iter().any(|i| i.in_flight == 1)).await;
+    rig.serve(vec![draining_within(Span(200), good("new").await)]).await;
+    let mut answer = String::new();
+    soon("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("had to be left"), "{answer}");
+    let tally = rig.tally(1, |tally| tally.cut == 1).await;
+    assert_eq!(tally.total(), 0);
+}
+
+#[tokio::test]
 async fn a_release_that_has_left_is_reported_while_something_is_in_flight() {
     let mut rig = Rig::start().await;
     rig.serve(vec![draining_within(Span::seconds(60), good("old").await)]).await;

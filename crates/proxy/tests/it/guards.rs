@@ -22,8 +22,8 @@ async fn requests_until_tripped(rig: &mut Rig, most: u32) -> u32 {
 }
 
 #[tokio::test]
-async fn a_canary_that_fails_is_cut_off_without_asking_anyone() {
-    let mut rig = Rig::start().await;
+async fn a_canary_that_fails_is_cut_off_in_every_thread_without_asking_anyone() {
+    let mut rig = Rig::with(|config| config.threads = 2).await;
     let (one, broken) = (good("one").await, nobody().await);
     rig.serve(vec![canary(20, &[one], &[broken], guard())]).await;
     let mut failed = 0;

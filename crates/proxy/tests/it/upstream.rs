@@ -44,6 +44,10 @@ async fn answer(name: &'static str, mut request: Request<Incoming>) -> Response<
             status(StatusCode::OK, text)
         }
         "/echo" => Response::new(request.into_body().boxed()),
+        "/count" => match request.into_body().collect().await {
+            Ok(body) => status(StatusCode::OK, body.to_bytes().len().to_string()),
+            Err(_) => pending().await,
+        },
         "/events" => {
             let mut response = Response::new(Chunks::begun_with("data: 1\n\n").boxed());
             response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
