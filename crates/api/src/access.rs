@@ -57,10 +57,9 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    /// The user with this number: by name when the machine knows one, else as `uid:1000`.
+    /// The user with this number.
     pub(crate) fn user(uid: u32) -> Peer {
-        let name = File::open("/etc/passwd").ok().and_then(|users| user_name(users, uid));
-        Peer::User(Actor::person(name.unwrap_or_else(|| format!("uid:{uid}"))))
+        Peer::User(Actor::person(name_of(uid)))
     }
 
     /// Who asks.
@@ -108,6 +107,12 @@ fn unauthenticated(message: &str) -> Problem {
 fn is_this_machine(host: &str) -> bool {
     let authority = host.parse::<http::uri::Authority>();
     authority.is_ok_and(|authority| matches!(authority.host(), "localhost" | "127.0.0.1" | "[::1]"))
+}
+
+/// As whom the user with this number acts: by name when the machine knows one, else as `uid:1000`.
+pub fn name_of(uid: u32) -> String {
+    let name = File::open("/etc/passwd").ok().and_then(|users| user_name(users, uid));
+    name.unwrap_or_else(|| format!("uid:{uid}"))
 }
 
 /// The name of a user in the form of /etc/passwd: `name:x:1000:…`.

@@ -3,8 +3,8 @@
 
 use crate::config::STRATEGIES;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use model::{ChangeId, Digest, InstanceId, ReleaseId, Seq, ServiceKey, ServiceName, Strategy};
-use std::{net::SocketAddr, path::PathBuf};
+use model::{ChangeId, Digest, EnvironmentName, InstanceId, NameError, ReleaseId, Seq, ServiceName, Strategy};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// Run production through one door: every change is planned, watched, reversible and recorded.
 #[derive(Parser, Debug)]
@@ -110,7 +110,7 @@ pub(crate) enum Command {
     /// Show how services and open changes are
     Status {
         /// Only this service
-        service: Option<ServiceKey>,
+        service: Option<ServiceArg>,
         /// Show it anew whenever something changes
         #[arg(short, long)]
         watch: bool,
@@ -126,7 +126,7 @@ pub(crate) enum Command {
     /// Show what a service prints
     Logs {
         /// Which service
-        service: ServiceKey,
+        service: ServiceArg,
         /// Go on with what comes
         #[arg(short, long)]
         follow: bool,
@@ -140,7 +140,7 @@ pub(crate) enum Command {
     /// Return to an earlier release that was proven healthy, at once
     Rollback {
         /// Which service
-        service: ServiceKey,
+        service: ServiceArg,
         /// To which release [default: the proven one before]
         #[arg(long, value_name = "REL")]
         to: Option<ReleaseId>,
@@ -160,7 +160,7 @@ pub(crate) enum Command {
     /// Run another number of instances
     Scale {
         /// Which service
-        service: ServiceKey,
+        service: ServiceArg,
         /// How many instances
         #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(control::service::MAX_REPLICAS)))]
         replicas: u32,
@@ -190,6 +190,9 @@ pub(crate) enum Command {
     /// Check a configuration, or print what can stand in one
     #[command(subcommand)]
     Config(Config),
+    /// Give programs access to the API over TCP
+    #[command(subcommand)]
+    Token(Token),
     /// Stop Quarterdeck and everything it runs
     Down {
         /// Stop only Quarterdeck: services and their traffic go on until the next `qd serve` takes them over
@@ -242,7 +245,7 @@ pub(crate) struct Serve {
 #[derive(Args, Debug)]
 pub(crate) struct Deploy {
     /// Which service
-    pub(crate) service: ServiceKey,
+    pub(crate) service: ServiceArg,
     /// A directory, an executable, or a tar archive
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) path: PathBuf,
@@ -304,6 +307,40 @@ pub(crate) enum Config {
     Check,
     /// Print every key with its default and what it means
     Reference,
+}
+
+/// A service as it is typed: `shop`, or `staging/shop` when it is not in the environment of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ServiceArg {
+    pub(crate) environment: Option<EnvironmentName>,
+    pub(crate) name: ServiceName,
+}
+
+impl FromStr for ServiceArg {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Ok(match text.split_once('/') {
+            Some((environment, name)) => ServiceArg { environment: Some(environment.parse()?), name: name.parse()? },
+            None => ServiceArg { environment: None, name: text.parse()? },
+        })
+    }
+}
+
+/// What can be done with tokens.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Token {
+    /// Make a token for a program, and show it this once; it works from the next start of `qd serve` on
+    Create {
+        /// What the program is called in the ledger, such as ci
+        name: String,
+    },
+    /// List the programs that have one
+    List,
+    /// Take a token back, from the next start of `qd serve` on
+    Remove {
+        /// Which program's
+        name: String,
+    },
 }
 
 fn strategy(text: &str) -> Result<Strategy, String> {

@@ -7,7 +7,6 @@
 //!
 //! Start reading at [`Config`], then [`keys`].
 
-pub mod data_dir;
 mod draft;
 mod env_file;
 mod key;
@@ -23,7 +22,6 @@ mod words;
 
 pub(crate) use parts::STRATEGIES;
 pub use problem::Problems;
-pub(crate) use problem::nearest;
 
 use draft::{Draft, Placed};
 use model::{EnvironmentName, ServiceName, ServiceSpec};
@@ -126,6 +124,31 @@ pub enum Error {
 pub fn find(start: &Path) -> Result<PathBuf, Error> {
     let found = start.ancestors().map(|directory| directory.join(FILE_NAME)).find(|path| path.is_file());
     found.ok_or_else(|| Error::NotFound { start: start.to_owned() })
+}
+
+/// What a file says about where things are, whatever else is wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Whereabouts {
+    /// The environment it describes.
+    pub environment: EnvironmentName,
+    /// The data directory.
+    pub data: PathBuf,
+}
+
+/// Reads only where things are: a mistake elsewhere in the file must not keep anyone from looking at what runs.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn whereabouts(path: &Path) -> Result<Whereabouts, Error> {
+    let text = read_bounded(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+    let (document, _) = DeTable::parse_recoverable(&text);
+    let said = |key: &str| document.get_ref().get(key).and_then(|value| value.get_ref().as_str());
+    let defaults = Draft::default();
+    let base = path.parent().unwrap_or(Path::new(""));
+    Ok(Whereabouts {
+        environment: said("environment").and_then(|name| name.parse().ok()).unwrap_or(defaults.environment),
+        data: base.join(said("data").map_or(defaults.data, PathBuf::from)),
+    })
 }
 
 impl Config {

@@ -9,7 +9,7 @@ use std::{
 /// How many problems of one file are shown.
 const SHOWN: usize = 20;
 /// The nearest of `known` to what was written, when it is near enough to have been meant.
-pub(crate) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(super) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let distance = |k: &&str| strsim::damerau_levenshtein(&written.to_lowercase(), k);
     known.into_iter().min_by_key(distance).filter(|k| distance(k) <= 1 + k.len() / 4)
 }

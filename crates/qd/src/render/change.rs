@@ -1,0 +1,169 @@
+//! Changes: in full, as a row of a list, as a line of progress, and how they ended.
+
+use super::{
+    figures::{count, latency, percent},
+    ink::{Ink, wrap},
+};
+use control::{
+    change::{Outcome, Phase},
+    view::{ChangeView, RolloutView},
+};
+use model::{ArmFigures, Evidence, ReleaseId, Strategy, Time};
+
+/// A change: who wants what and why, how far it is, what was measured, what can be done.
+pub(crate) fn change(view: &ChangeView, now: Time, ink: Ink) -> String {
+    let mut text = ink.flow(
+        "",
+        [
+            format!("{}  {} {}  {}", ink.bold(view.id), view.kind, view.service, phase(view, ink)),
+            format!("by {}", view.actor),
+            ink.dim(format!("{} ago", now.since(view.proposed_at))),
+        ],
+    );
+    text += &wrap(&format!("“{}”", view.reason), ink.width, "  ");
+    let step = view.rollout.as_ref().and_then(step_of).map_or(String::new(), |s| format!("{s}: "));
+    text += &wrap(&format!("{step}{}", view.progress), ink.width, "  ");
+    if let Some(rollout) = &view.rollout {
+        text += &evidence(rollout, ink);
+        let undecided = view.open && view.phase != Phase::HoldingBack && view.phase != Phase::Undoing;
+        if let Some(deadline) = rollout.deadline.filter(|_| undecided) {
+            text += &wrap(&ink.dim(format!("to be decided within {}", deadline.since(now))), ink.width, "  ");
+        }
+        if let Some(until) = rollout.warm_until {
+            let old = rollout.from.map_or("the old release".to_owned(), |r| r.to_string());
+            text += &wrap(&format!("{old} stays warm for {} more", until.since(now)), ink.width, "  ");
+        }
+    }
+    if !view.approvals.is_empty() {
+        text += &wrap(&format!("approved by {}", view.approvals.join(", ")), ink.width, "  ");
+    }
+    let can = commands(view);
+    if !can.is_empty() {
+        text += &ink.flow("  ", can.into_iter().map(|command| ink.dim(command)));
+    }
+    text
+}
+
+fn phase(view: &ChangeView, ink: Ink) -> String {
+    match view.phase {
+        Phase::Succeeded | Phase::HoldingBack => ink.good(view.phase),
+        Phase::RolledBack | Phase::Failed | Phase::Undoing => ink.bad(view.phase),
+        Phase::WaitingApproval | Phase::Paused => ink.warn(view.phase),
+        Phase::Running | Phase::Cancelled | Phase::Superseded => view.phase.to_string(),
+    }
+}
+
+/// How far a rollout is: `step 3 of 5`.
+fn step_of(rollout: &RolloutView) -> Option<String> {
+    let stepwise = matches!(rollout.strategy, Strategy::Canary | Strategy::Rolling) && rollout.from.is_some();
+    rollout.step.filter(|_| stepwise).map(|step| format!("step {step} of {}", rollout.steps))
+}
+
+/// What was measured: a line for each release, and how far the proofs are.
+fn evidence(rollout: &RolloutView, ink: Ink) -> String {
+    let (Some(evidence), Some(from)) = (&rollout.evidence, rollout.from) else { return String::new() };
+    if evidence.canary.units + evidence.running.units == 0 {
+        return String::new();
+    }
+    let mut text = arm(rollout.to, &evidence.canary, ink) + &arm(from, &evidence.running, ink);
+    let (worse, not_worse) = proofs(evidence);
+    text += &ink.flow("  ", [format!("proof that it is worse      {} {:.0} %", Ink::bar(worse), 100.0 * worse)]);
+    let needed = evidence.units_needed.filter(|n| *n > 0 && not_worse < 1.0);
+    let needed = needed.map(|n| ink.dim(format!("about {} more requests", count(n))));
+    let shown = format!("proof that it is not worse  {} {:.0} %", Ink::bar(not_worse), 100.0 * not_worse);
+    text += &ink.flow("  ", [shown].into_iter().chain(needed));
+    text
+}
+
+fn arm(release: ReleaseId, figures: &ArmFigures, ink: Ink) -> String {
+    let failed = format!(
+        "{release}  {} of {} failed ({})",
+        count(figures.failed),
+        count(figures.units),
+        percent(figures.failure_rate())
+    );
+    let quantile = |q| figures.latencies.quantile_us(q).map(|us| latency(us as f64 / 1e3));
+    let p50 = quantile(0.5).map(|l| format!("p50 {l}"));
+    let p99 = quantile(0.99).map(|l| format!("p99 {l}"));
+    ink.flow("  ", [failed].into_iter().chain(p50).chain(p99))
+}
+
+/// How far the proofs are, from 0 to 1: that it is worse by some metric, that it is not worse by any.
+fn proofs(evidence: &Evidence) -> (f64, f64) {
+    let share = |proof: f64, bound: f64| if bound > 0.0 { (proof / bound).clamp(0.0, 1.0) } else { 0.0 };
+    let worse = evidence.findings.iter().map(|f| share(f.worse, f.worse_bound)).fold(0.0, f64::max);
+    let not_worse = evidence.findings.iter().map(|f| share(f.not_worse, f.not_worse_bound)).reduce(f64::min);
+    (worse, not_worse.unwrap_or(0.0))
+}
+
+/// What can be done to an open change.
+fn commands(view: &ChangeView) -> Vec<String> {
+    let id = view.id;
+    let all: &[&str] = match (view.phase, view.rollout.is_some()) {
+        (Phase::WaitingApproval, _) => &["approve", "cancel"],
+        (Phase::Running, true) => &["promote", "pause", "cancel"],
+        (Phase::Paused, true) => &["resume", "promote", "cancel"],
+        (Phase::Running | Phase::Paused, false) => &["cancel"],
+        (Phase::HoldingBack, _) => return vec![format!("`qd rollback {}` returns at once", view.service)],
+        (
+            Phase::Undoing
+            | Phase::Succeeded
+            | Phase::RolledBack
+            | Phase::Failed
+            | Phase::Cancelled
+            | Phase::Superseded,
+            _,
+        ) => &[],
+    };
+    all.iter().map(|verb| format!("qd {verb} {id}")).collect()
+}
+
+/// A change in a list, in two lines.
+pub(crate) fn change_row(view: &ChangeView, now: Time, ink: Ink) -> String {
+    let head = [
+        format!("{}  {} {}  {}", ink.bold(view.id), view.kind, view.service, phase(view, ink)),
+        view.actor.clone(),
+        ink.dim(format!("{} ago", now.since(view.proposed_at))),
+    ];
+    ink.flow("", head) + &wrap(&format!("“{}” {}", view.reason, ink.dim(&view.progress)), ink.width, "  ")
+}
+
+/// A list of changes.
+pub(crate) fn change_rows(views: &[ChangeView], now: Time, ink: Ink) -> String {
+    match views {
+        [] => "There are none.\n".to_owned(),
+        views => views.iter().map(|view| change_row(view, now, ink)).collect(),
+    }
+}
+
+/// How far a change is, as one line that says more than the last one, for a log: no colour, no width.
+pub(crate) fn progress_line(view: &ChangeView) -> String {
+    let mut line = format!("{}: ", view.id);
+    if let Some(step) = view.rollout.as_ref().and_then(step_of) {
+        line += &format!("{step}, ");
+    }
+    line + &view.progress
+}
+
+/// How a change that nobody waits for any more ended, and what to do next.
+pub(crate) fn outcome(view: &ChangeView, ink: Ink) -> String {
+    let id = ink.bold(view.id);
+    let Some(outcome) = view.outcome else {
+        let (to, from) = view.rollout.as_ref().map_or((None, None), |r| (Some(r.to), r.from));
+        let to = to.map_or(String::new(), |to| format!("{to} "));
+        let stays = from.map_or(String::new(), |old| {
+            format!("; {old} stays warm, `qd rollback {}` returns to it at once", view.service)
+        });
+        return wrap(&format!("{id}: {to}{}{stays}", ink.good("is promoted")), ink.width, "");
+    };
+    let how = match outcome {
+        Outcome::Succeeded => ink.good(outcome),
+        Outcome::RolledBack | Outcome::Failed => ink.bad(outcome),
+        Outcome::Cancelled | Outcome::Superseded => ink.warn(outcome),
+    };
+    let mut text = wrap(&format!("{id} {how}: {}", view.progress), ink.width, "");
+    if let Some(rollout) = &view.rollout {
+        text += &evidence(rollout, ink);
+    }
+    text + &wrap(&ink.dim(format!("`qd why {}` tells the whole story", view.id)), ink.width, "")
+}

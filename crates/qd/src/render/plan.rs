@@ -1,0 +1,34 @@
+//! Plans: what would be done, why, who would feel it and how it is undone.
+
+use super::{
+    figures::many,
+    ink::{Ink, wrap},
+};
+use control::change::{Plan, PlannedChange};
+
+/// A plan, before anything is done.
+pub(crate) fn plan(plan: &Plan, ink: Ink) -> String {
+    let mut text: String = plan.changes.iter().map(|change| planned(change, ink) + "\n").collect();
+    if plan.changes.is_empty() {
+        return "Nothing would change.\n".to_owned();
+    }
+    text += &match plan.approvals {
+        0 => String::new(),
+        n => wrap(&ink.warn(format!("It waits for {} by others.", many(n.into(), "approval"))), ink.width, ""),
+    };
+    text + &format!("{} {}\n", ink.dim("plan"), ink.dim(plan.digest))
+}
+
+fn planned(change: &PlannedChange, ink: Ink) -> String {
+    let mut text = format!("{}\n", ink.bold(format!("{} {}", change.kind, change.service)));
+    for (number, step) in (1..).zip(&change.steps) {
+        let number = format!("  {number}. ");
+        let indent = " ".repeat(number.len());
+        let what = wrap(&step.what, ink.width, &indent);
+        text += &format!("{number}{}", what.trim_start());
+        text += &wrap(&ink.dim(&step.because), ink.width, &format!("{indent}  "));
+    }
+    text += &wrap(&format!("If it goes wrong: {}.", change.blast_radius), ink.width, "  ");
+    text += &wrap(&format!("To undo it: {}.", change.reversibility), ink.width, "  ");
+    text
+}

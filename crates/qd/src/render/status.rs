@@ -1,0 +1,151 @@
+//! `qd status`: everything at a glance, for someone who was just woken up. The first line says whether all is well; then
+//! a block for each service with what it does, where it is reached, what is wrong with it and what is changing.
+
+use super::{
+    change::change,
+    figures::{latency, many, percent, rate},
+    ink::{Ink, wrap},
+};
+use control::view::{Health, InstanceView, ServiceView, Status};
+use model::{RouteMatch, Time};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Everything.
+pub(crate) fn status(view: &Status, ink: Ink) -> String {
+    let mut text = headline(view, ink);
+    let listening = view.proxy.as_ref().map_or(&[][..], |p| &p.listening);
+    for service in &view.services {
+        text += "\n";
+        text += &self::service(service, listening, view.at, ink);
+        for open in view.changes.iter().filter(|c| c.service == service.service) {
+            text += "\n";
+            text.extend(change(open, view.at, ink).lines().map(|line| format!("  {line}\n")));
+        }
+    }
+    text
+}
+
+fn headline(view: &Status, ink: Ink) -> String {
+    let mut text = match &view.proxy {
+        Some(proxy) if !proxy.up_to_date => {
+            wrap(&ink.warn("The data plane still obeys an older table than the one intended."), ink.width, "")
+        }
+        Some(_) => String::new(),
+        None => wrap(
+            &format!(
+                "{} It goes on with its last table; nothing is judged meanwhile. `qd doctor` shows more.",
+                ink.bad("The data plane is silent.")
+            ),
+            ink.width,
+            "",
+        ),
+    };
+    let troubled: Vec<&ServiceView> =
+        view.services.iter().filter(|s| matches!(s.health, Health::Degraded | Health::Down)).collect();
+    text += &match (view.services.len(), troubled.as_slice()) {
+        (0, _) => {
+            wrap("Nothing is declared yet: write services into quarterdeck.toml and run `qd apply`.", ink.width, "")
+        }
+        (1, []) => format!("{}\n", ink.good("The service is well.")),
+        (n, []) => format!("{}\n", ink.good(format!("All {n} services are well."))),
+        (n, troubled) => {
+            let names: Vec<String> = troubled.iter().map(|s| format!("{} is {}", s.service, word(s.health))).collect();
+            let of = if n == 1 { String::new() } else { format!("{} of {n} services: ", troubled.len()) };
+            wrap(&ink.bad(format!("{of}{}", names.join(", "))), ink.width, "")
+        }
+    };
+    text
+}
+
+const fn word(health: Health) -> &'static str {
+    match health {
+        Health::Ok => "ok",
+        Health::Degraded => "degraded",
+        Health::Down => "down",
+        Health::Empty => "not deployed yet",
+        Health::Leaving => "leaving",
+    }
+}
+
+/// One service. `listening`: where the data plane is reached.
+fn service(view: &ServiceView, listening: &[SocketAddr], now: Time, ink: Ink) -> String {
+    let health = match view.health {
+        Health::Ok => ink.good(word(view.health)),
+        Health::Degraded => ink.warn(word(view.health)),
+        Health::Down => ink.bad(word(view.health)),
+        Health::Empty | Health::Leaving => ink.dim(word(view.health)),
+    };
+    let mut head = vec![format!("{}  {health}", ink.bold(&view.service))];
+    if let Some(running) = &view.running {
+        let label = running.label.as_ref().map_or(String::new(), |l| format!(" “{l}”"));
+        head.push(format!("{}{label}", running.id));
+        head.push(format!("{} of {} ready", view.ready, view.replicas));
+    }
+    let mut text = ink.flow("", head);
+    text += &traffic(view, ink);
+    text += &ink.flow("  ", addresses(&view.routes, listening));
+    if view.health == Health::Empty {
+        text += &wrap(&format!("run it with `qd deploy {} PATH`", view.service), ink.width, "  ");
+    }
+    for instance in view.instances.iter().filter(|i| i.condition != "ready") {
+        text += &self::instance(instance, now, ink);
+    }
+    if let Some(target) = view.rollback_target {
+        text += &wrap(&ink.dim(format!("`qd rollback {}` returns to {target}", view.service)), ink.width, "  ");
+    }
+    text
+}
+
+fn traffic(view: &ServiceView, ink: Ink) -> String {
+    let Some(traffic) = &view.traffic else {
+        let routed = view.running.is_some() && !view.routes.is_empty();
+        return if routed { format!("  {}\n", ink.dim("no requests lately")) } else { String::new() };
+    };
+    let failed = match traffic.failure_rate {
+        0.0 => "none failed".to_owned(),
+        share => ink.bad(format!("{} failed", percent(share))),
+    };
+    let mut pieces = vec![rate(traffic.per_second), failed];
+    pieces.extend(traffic.latency_ms_p50.map(|ms| format!("p50 {}", latency(ms))));
+    pieces.extend(traffic.latency_ms_p99.map(|ms| format!("p99 {}", latency(ms))));
+    pieces.push(ink.dim(format!("last {}", traffic.window)));
+    let mut text = ink.flow("  ", pieces);
+    let causes = [
+        (traffic.tally.status_5xx, "answered with 5xx"),
+        (traffic.tally.refused, "refused the connection"),
+        (traffic.tally.reset, "broke off"),
+        (traffic.tally.timeout, "timed out"),
+        (traffic.tally.no_instance, "found no instance"),
+    ];
+    if traffic.failure_rate > 0.0 {
+        let causes = causes.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", many(*n, "request")));
+        text += &ink.flow("  ", causes);
+    }
+    text
+}
+
+/// Where to open a service in a browser.
+fn addresses(routes: &[RouteMatch], listening: &[SocketAddr]) -> Vec<String> {
+    let Some(address) = listening.first() else { return routes.iter().map(RouteMatch::to_string).collect() };
+    let ip = match address.ip() {
+        ip if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
+        ip => ip,
+    };
+    let port = if address.port() == 80 { String::new() } else { format!(":{}", address.port()) };
+    let any = SocketAddr::new(ip, address.port()).to_string();
+    let any = any.rsplit_once(':').map_or(any.as_str(), |(host, _)| host);
+    routes.iter().map(|r| format!("http://{}{port}{}", r.host.as_deref().unwrap_or(any), r.path)).collect()
+}
+
+fn instance(view: &InstanceView, now: Time, ink: Ink) -> String {
+    let attempt = if view.attempt > 1 { format!(", run {}", view.attempt) } else { String::new() };
+    let detail = if view.detail.is_empty() { String::new() } else { format!(": {}", view.detail) };
+    let line = format!(
+        "{} of {} {} for {}{attempt}{detail}",
+        view.id,
+        view.release,
+        ink.warn(&view.condition),
+        now.since(view.since)
+    );
+    wrap(&line, ink.width, "  ")
+}
