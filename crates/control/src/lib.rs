@@ -38,7 +38,7 @@ pub use fold::apply;
 pub use observed::Observed;
 pub use refusal::{Code, Refusal};
 pub use state::State;
-pub use turn::{Input, Planned, changes_of, decide, plan};
+pub use turn::{Input, Planned, batches, changes_of, decide, plan};
 
 /// The version of the fold: raised whenever [`apply`] gives another state for the same entries, so that snapshots made
 /// by an older one are thrown away.

@@ -50,6 +50,14 @@ impl Observed {
         self.proxy = Some(report);
     }
 
+    /// Takes what the data plane has to say about one guard right now, ahead of its next report.
+    pub fn take_evidence(&mut self, change: ChangeId, evidence: Evidence) {
+        if let Some(proxy) = &mut self.proxy {
+            proxy.evidence.retain(|(id, _)| *id != change);
+            proxy.evidence.push((change, evidence));
+        }
+    }
+
     /// The link to the data plane is gone. What it counted is kept, what it is doing is unknown.
     pub fn lose_proxy(&mut self) {
         self.proxy = None;

@@ -4,7 +4,7 @@ use crate::{
     Command, Draft, Entry, Fact, Observed, Refusal, Request, State, change, clock, instance, refusal::Code, release,
     rollout, route, service,
 };
-use model::{Action, ChangeId, ReleaseId, ServiceKey, Time};
+use model::{Action, ActorKind, ChangeId, ReleaseId, ServiceKey, Time};
 use policy::Policy;
 use std::collections::BTreeMap;
 
@@ -53,6 +53,22 @@ pub fn decide(
     };
     locate(state, &mut drafts);
     Ok(drafts)
+}
+
+/// Groups drafts for appending. Each group must be appended as a whole; between two groups a crash does no harm, because
+/// what is missing is decided on again (or, of a command that makes many changes, whole changes are missing). No group
+/// is longer than what one append takes.
+pub fn batches(drafts: Vec<Draft>) -> Vec<Vec<Draft>> {
+    let mut groups: Vec<Vec<Draft>> = Vec::new();
+    for draft in drafts {
+        let proposes = matches!(&draft.what, Fact::Change(change::Fact::Proposed { .. }));
+        let begins = proposes || draft.actor.kind == ActorKind::Quarterdeck;
+        match groups.last_mut() {
+            Some(group) if !begins => group.push(draft),
+            Some(_) | None => groups.push(vec![draft]),
+        }
+    }
+    groups
 }
 
 /// Says of each draft which service it concerns, so that the story of a service can be told.

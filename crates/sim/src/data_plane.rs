@@ -1,0 +1,244 @@
+//! A data plane without sockets: it obeys a table, assigns requests that are numbers, counts them, and trips the guards
+//! it was given with the real [`judge::Test`].
+
+use crate::{driver::Driver, random::Random, version::Versions};
+use judge::{Test, Unit};
+use model::{
+    Arm, ArmRole, ChangeId, Evidence, InstanceId, InstanceTraffic, Latencies, ProxyReport, Ratio, ReleaseId,
+    ReleaseTraffic, RouteTable, ServiceKey, ServiceRoutes, Tally, Time, Verdict,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What survives the process: the table in force and the guards that have tripped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Saved {
+    /// The table.
+    pub(crate) table: RouteTable,
+    /// The changes whose canaries get nothing any more.
+    pub(crate) tripped: BTreeSet<ChangeId>,
+}
+
+/// The process.
+#[derive(Clone, Debug)]
+pub(crate) struct DataPlane {
+    started: Time,
+    /// What it keeps on disk.
+    pub(crate) saved: Saved,
+    tests: BTreeMap<ChangeId, Test>,
+    releases: BTreeMap<ReleaseId, ReleaseTraffic>,
+    flying: Vec<Flight>,
+    unrouted: u64,
+}
+
+/// A request in flight.
+#[derive(Clone, Debug)]
+struct Flight {
+    ends: Time,
+    instance: InstanceId,
+    attempt: u32,
+    release: ReleaseId,
+    bet: Option<Bet>,
+    failed: bool,
+    latency_us: u64,
+}
+
+/// How a request was assigned, where there was a choice.
+#[derive(Clone, Copy, Debug)]
+struct Bet {
+    change: ChangeId,
+    arm: ArmRole,
+    weight: Ratio,
+}
+
+/// How requests to a service go, apart from what its versions do.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(crate) struct Demand {
+    /// Requests per second.
+    pub(crate) per_second: u64,
+    /// The share that fails because of something all releases share.
+    pub(crate) outage: f64,
+}
+
+impl DataPlane {
+    /// Starts with what the process before it kept. Its figures are lost.
+    pub(crate) fn start(saved: Saved, now: Time) -> DataPlane {
+        let mut new = DataPlane {
+            started: now,
+            saved,
+            tests: BTreeMap::new(),
+            releases: BTreeMap::new(),
+            flying: Vec::new(),
+            unrouted: 0,
+        };
+        new.seat_tests();
+        new
+    }
+
+    /// Obeys a table, unless it has a newer one.
+    pub(crate) fn set_routes(&mut self, table: RouteTable) {
+        if table.generation > self.saved.table.generation {
+            self.saved.table = table;
+            self.seat_tests();
+        }
+    }
+
+    fn seat_tests(&mut self) {
+        let guards: Vec<_> = self.saved.table.services.iter().filter_map(|s| s.guard.clone()).collect();
+        let guarded = |change: &ChangeId| guards.iter().any(|g| g.change == *change);
+        self.tests.retain(|change, _| guarded(change));
+        self.saved.tripped.retain(guarded);
+        for guard in &guards {
+            self.tests.entry(guard.change).or_insert_with(|| Test::new(&guard.judgement));
+        }
+    }
+
+    /// The share of a service's requests that its canary gets now.
+    pub(crate) fn exposure(&self, service: &ServiceRoutes) -> Ratio {
+        let tripped = service.guard.as_ref().is_some_and(|g| self.saved.tripped.contains(&g.change));
+        let canary = service.arms.iter().find(|arm| arm.role == ArmRole::Canary && !tripped);
+        canary.map_or(Ratio::ZERO, |arm| arm.weight)
+    }
+
+    /// Takes a number of requests to a service, each of which goes to an arm by chance.
+    pub(crate) fn take(
+        &mut self,
+        (service, count, outage): (&ServiceKey, u64, f64),
+        (driver, versions): (&Driver, &Versions),
+        random: &mut Random,
+        now: Time,
+    ) {
+        let Some(routes) = self.saved.table.services.iter().find(|s| s.service == *service).cloned() else {
+            self.unrouted += count;
+            return;
+        };
+        let weight = self.exposure(&routes);
+        for _ in 0..count {
+            let to_canary = random.below(1_000_000) < u64::from(weight.ppm());
+            let role = if to_canary { ArmRole::Canary } else { ArmRole::Running };
+            let Some(arm) = routes.arms.iter().find(|arm| arm.role == role) else {
+                self.unrouted += 1;
+                continue;
+            };
+            let bet = routes.guard.as_ref().map(|g| Bet { change: g.change, arm: role, weight });
+            self.send(&routes.service, arm, bet, outage, (driver, versions), random, now);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one request, with all that decides how it ends")]
+    fn send(
+        &mut self,
+        service: &ServiceKey,
+        arm: &Arm,
+        bet: Option<Bet>,
+        outage: f64,
+        (driver, versions): (&Driver, &Versions),
+        random: &mut Random,
+        now: Time,
+    ) {
+        let traffic = self.releases.entry(arm.release).or_insert_with(|| ReleaseTraffic {
+            service: service.clone(),
+            release: arm.release,
+            tally: Tally::default(),
+            latencies: Latencies::default(),
+        });
+        let endpoint = arm.endpoints.get(random.below(arm.endpoints.len() as u64) as usize);
+        let process = endpoint.and_then(|e| driver.processes.get(&e.instance).filter(|p| p.address == e.address));
+        match (endpoint, process.filter(|p| p.runs())) {
+            (None, _) => {
+                traffic.tally.no_instance += 1;
+                self.judge(bet, true, None);
+            }
+            (Some(_), None) => {
+                traffic.tally.refused += 1;
+                self.judge(bet, true, None);
+            }
+            (Some(endpoint), Some(process)) => {
+                let version = versions.of(process.spec.artifact, &process.spec.run);
+                let latency_us = (version.latency_us as f64 * (0.5 + random.share())) as u64;
+                self.flying.push(Flight {
+                    ends: Time(now.0 + latency_us / 1_000),
+                    instance: endpoint.instance,
+                    attempt: process.spec.attempt,
+                    release: arm.release,
+                    bet,
+                    failed: random.chance(version.failing) || random.chance(outage),
+                    latency_us,
+                });
+            }
+        }
+    }
+
+    /// Lets requests end. The guards that have tripped by that.
+    pub(crate) fn advance(&mut self, driver: &Driver, now: Time) -> Vec<ChangeId> {
+        let before = self.saved.tripped.clone();
+        let alive =
+            |f: &Flight| driver.processes.get(&f.instance).is_some_and(|p| p.runs() && p.spec.attempt == f.attempt);
+        let (ended, flying) = self.flying.drain(..).partition(|f| f.ends <= now || !alive(f));
+        self.flying = flying;
+        let ended: Vec<Flight> = ended;
+        for flight in ended {
+            let broken = !alive(&flight);
+            if let Some(traffic) = self.releases.get_mut(&flight.release) {
+                if broken {
+                    traffic.tally.reset += 1;
+                } else if flight.failed {
+                    traffic.tally.status_5xx += 1;
+                } else {
+                    traffic.tally.answered += 1;
+                    traffic.latencies.record(flight.latency_us);
+                }
+            }
+            self.judge(flight.bet, broken || flight.failed, (!broken).then_some(flight.latency_us));
+        }
+        self.saved.tripped.difference(&before).copied().collect()
+    }
+
+    fn judge(&mut self, bet: Option<Bet>, failed: bool, latency_us: Option<u64>) {
+        let Some(Bet { change, arm, weight }) = bet else { return };
+        if self.saved.tripped.contains(&change) {
+            return;
+        }
+        let Some(test) = self.tests.get_mut(&change) else { return };
+        test.observe(Unit { arm, weight, failed, latency_us });
+        if matches!(test.verdict(), Verdict::Worse(_)) {
+            self.saved.tripped.insert(change);
+        }
+    }
+
+    /// Requests in flight at an instance.
+    pub(crate) fn in_flight(&self, instance: InstanceId) -> u64 {
+        self.flying.iter().filter(|f| f.instance == instance).count() as u64
+    }
+
+    /// What a release did with its requests since this process started.
+    pub(crate) fn tally(&self, release: ReleaseId) -> Tally {
+        self.releases.get(&release).map_or(Tally::default(), |r| r.tally)
+    }
+
+    /// What it tells, at this time of the machine's clock.
+    pub(crate) fn report(&self, at: Time) -> ProxyReport {
+        let mut instances: BTreeSet<InstanceId> = self.flying.iter().map(|f| f.instance).collect();
+        let arms = self.saved.table.services.iter().flat_map(|s| &s.arms);
+        instances.extend(arms.flat_map(|arm| &arm.endpoints).map(|e| e.instance));
+        let traffic = |instance| InstanceTraffic { instance, in_flight: self.in_flight(instance) };
+        ProxyReport {
+            started: self.started,
+            at,
+            generation: self.saved.table.generation,
+            listening: Vec::new(),
+            releases: self.releases.values().cloned().collect(),
+            instances: instances.into_iter().map(traffic).collect(),
+            evidence: self.tests.iter().map(|(change, test)| (*change, self.evidence(*change, test))).collect(),
+            tripped: self.saved.tripped.iter().copied().collect(),
+            unrouted: self.unrouted,
+            refused: 0,
+            connections: 0,
+        }
+    }
+
+    /// A guard that had tripped before this process started has lost its figures.
+    fn evidence(&self, change: ChangeId, test: &Test) -> Evidence {
+        let worse = matches!(test.verdict(), Verdict::Worse(_));
+        if self.saved.tripped.contains(&change) && !worse { Evidence::default() } else { test.evidence() }
+    }
+}

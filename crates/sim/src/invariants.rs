@@ -1,0 +1,331 @@
+//! What must always hold, each with a name and one sentence. Checked after every turn, in every story and every storm.
+
+use crate::{audit::Step, data_plane::DataPlane, driver::Driver, serve::Serve};
+use control::{
+    Entry, Fact, Planned, State,
+    change::{self, Phase, phase::TRANSITIONS},
+    instance::{self, Instance},
+    release::Standing,
+    rollout, route,
+};
+use model::{Action, ActorKind, ArmRole, Ratio, RouteMatch, ServiceKey, ServiceRoutes, Strategy, Time, Verdict};
+use std::collections::BTreeMap;
+
+/// An invariant.
+pub struct Invariant {
+    /// Its name.
+    pub id: &'static str,
+    /// What must always hold.
+    pub says: &'static str,
+    check: fn(&Moment<'_>) -> Result<(), String>,
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Which one.
+    pub id: &'static str,
+    /// What was found instead.
+    pub why: String,
+}
+
+/// Every invariant there is.
+pub const ALL: &[Invariant] = &[
+    Invariant { id: "weights", says: "The weights of a service's arms sum to one, or it has no arm.", check: weights },
+    Invariant {
+        id: "exposure",
+        says: "A canary never gets more than its step allows, and nothing once its guard has tripped or it is being undone while the old release can answer.",
+        check: exposure,
+    },
+    Invariant {
+        id: "capacity",
+        says: "We never take instances or requests away so that fewer instances than wanted are ready to answer.",
+        check: capacity,
+    },
+    Invariant {
+        id: "rollback-target",
+        says: "The running release and the proven one before it are kept, with their artifacts.",
+        check: rollback_target,
+    },
+    Invariant { id: "proven", says: "A rollback goes to a release that was proven healthy.", check: proven },
+    Invariant {
+        id: "replay",
+        says: "The fold of the ledger is the state, also when it begins at a snapshot.",
+        check: replay,
+    },
+    Invariant {
+        id: "durable-first",
+        says: "No action is planned before the entry that caused it is durable.",
+        check: durable_first,
+    },
+    Invariant { id: "no-data", says: "Missing data never promotes a release.", check: no_data },
+    Invariant { id: "entry-bytes", says: "Every entry fits, and is read back as what was written.", check: |_| Ok(()) },
+    Invariant { id: "cause", says: "An entry follows from earlier entries only.", check: cause },
+    Invariant { id: "phases", says: "A change moves along its transition table only.", check: phases },
+    Invariant { id: "one-change", says: "A service has at most one change under way.", check: one_change },
+    Invariant { id: "one-route", says: "No two services have the same route.", check: one_route },
+    Invariant {
+        id: "drained",
+        says: "An instance is stopped when it has no requests any more, or its drain deadline has passed.",
+        check: drained,
+    },
+    Invariant {
+        id: "terminates",
+        says: "What follows from one observation ends after a few rounds.",
+        check: terminates,
+    },
+    Invariant {
+        id: "heals",
+        says: "Once nothing is broken any more, everything becomes as it is intended.",
+        check: |_| Ok(()),
+    },
+];
+
+/// What there is to see after a turn.
+pub(crate) struct Moment<'m> {
+    /// What became durable.
+    pub(crate) step: &'m Step,
+    /// What the machine's clock says.
+    pub(crate) now: Time,
+    /// What the control plane wants done.
+    pub(crate) actions: &'m [Planned],
+    /// The control plane.
+    pub(crate) serve: &'m Serve,
+    /// The driver, before it does anything about that.
+    pub(crate) driver: &'m Driver,
+    /// The data plane, likewise.
+    pub(crate) proxy: Option<&'m DataPlane>,
+}
+
+impl Moment<'_> {
+    /// Checks everything.
+    pub(crate) fn check(&self) -> Result<(), Violation> {
+        ALL.iter().try_for_each(|i| (i.check)(self).map_err(|why| Violation { id: i.id, why }))
+    }
+
+    fn tables(&self) -> impl Iterator<Item = (&ServiceKey, &ServiceRoutes)> {
+        self.step.after.routes.services.iter().map(|(key, routes)| (key, routes.as_ref()))
+    }
+
+    fn rollouts(&self) -> impl Iterator<Item = (&Entry, &rollout::Fact)> {
+        self.step.entries.iter().filter_map(|e| if let Fact::Rollout(fact) = &e.what { Some((e, fact)) } else { None })
+    }
+}
+
+fn holds(what: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if what { Ok(()) } else { Err(otherwise()) }
+}
+
+fn weights(m: &Moment<'_>) -> Result<(), String> {
+    m.tables().try_for_each(|(key, routes)| {
+        let sum: u32 = routes.arms.iter().map(|arm| arm.weight.ppm()).sum();
+        holds(routes.arms.is_empty() || sum == Ratio::ONE.ppm(), || format!("those of {key} sum to {sum} ppm"))
+    })
+}
+
+fn exposure(m: &Moment<'_>) -> Result<(), String> {
+    for (key, routes) in m.tables() {
+        let Some(change) = m.step.after.active_change(key) else { continue };
+        let Some(rollout) = &change.rollout else { continue };
+        for arm in routes.arms.iter().filter(|arm| arm.role == ArmRole::Canary) {
+            holds(arm.weight <= rollout.weight, || {
+                format!("{} of {key} gets {} at the step {}", arm.release, arm.weight, rollout.weight)
+            })?;
+        }
+        let answers = rollout.from.is_some_and(|from| m.step.after.ready(from) > 0);
+        let exposed = routes.arms.iter().any(|arm| arm.release == rollout.to && arm.weight > Ratio::ZERO);
+        holds(change.phase != Phase::Undoing || !answers || !exposed, || {
+            format!("{} gets requests of {key} while it is being undone", rollout.to)
+        })?;
+    }
+    let Some(proxy) = m.proxy else { return Ok(()) };
+    proxy.saved.table.services.iter().try_for_each(|routes| {
+        let tripped = routes.guard.as_ref().is_some_and(|g| proxy.saved.tripped.contains(&g.change));
+        holds(!tripped || proxy.exposure(routes) == Ratio::ZERO, || {
+            format!("{} after its guard tripped", routes.service)
+        })
+    })
+}
+
+/// How many instances are ready to answer a service's requests.
+fn answering(state: &State, key: &ServiceKey) -> usize {
+    let routes = state.routes.services.get(key);
+    let arms = routes.iter().flat_map(|r| &r.arms).filter(|arm| arm.weight > Ratio::ZERO);
+    arms.map(|arm| arm.endpoints.len()).sum()
+}
+
+/// Whether something happened to instances of a service that was not our doing.
+fn misfortune(m: &Moment<'_>, key: &ServiceKey) -> bool {
+    m.step.entries.iter().any(|e| {
+        let Fact::Instance(fact) = &e.what else { return false };
+        let concerns = m.step.before.instances.get(&fact.instance()).is_some_and(|i| i.service == *key);
+        concerns
+            && matches!(
+                fact,
+                instance::Fact::Unready { .. }
+                    | instance::Fact::Condemned { .. }
+                    | instance::Fact::Ended { .. }
+                    | instance::Fact::Failed { .. }
+            )
+    })
+}
+
+fn capacity(m: &Moment<'_>) -> Result<(), String> {
+    for (key, service) in m.step.after.services.iter().filter(|(key, s)| !s.removed && !misfortune(m, key)) {
+        let was = answering(&m.step.before, key);
+        let is = answering(&m.step.after, key);
+        let routed = !service.spec.routes.is_empty() && m.step.before.routes.services.contains_key(key);
+        if !routed || is >= was {
+            continue;
+        }
+        let rollout = |state: &State| {
+            let change = state.active_change(key)?;
+            Some((change.phase, change.rollout.as_ref()?.terms.strategy))
+        };
+        let exempt = match (rollout(&m.step.before), rollout(&m.step.after)) {
+            // It was asked for that nothing answers for a while, or there is nothing to return to.
+            (Some((_, Strategy::Recreate)), _) | (_, Some((_, Strategy::Recreate))) => true,
+            (_, Some((Phase::Undoing, _))) => {
+                let from = m.step.after.active_change(key).and_then(|c| c.rollout.as_ref()?.from);
+                from.is_none() || is > 0
+            }
+            (_, None) if service.running.is_none() => true,
+            (_, _) => false,
+        };
+        holds(exempt || is >= service.spec.replicas as usize, || {
+            format!("{key} went from {was} to {is} answering instances where {} are wanted", service.spec.replicas)
+        })?;
+    }
+    Ok(())
+}
+
+fn rollback_target(m: &Moment<'_>) -> Result<(), String> {
+    let (before, after) = (&m.step.before, &m.step.after);
+    for (key, service) in &after.services {
+        let target = service.rollback_target(&after.releases);
+        for release in service.running.into_iter().chain(target) {
+            let known = after.releases.get(&release).ok_or_else(|| format!("{release} of {key} was forgotten"))?;
+            let kept = m.actions.iter().find_map(|p| match &p.action {
+                Action::KeepArtifacts(kept) => Some(kept),
+                Action::StartInstance(_)
+                | Action::StopInstance(_)
+                | Action::ForgetInstance(_)
+                | Action::SetRoutes(_) => None,
+            });
+            holds(kept.is_none_or(|k| k.contains(&known.artifact)), || format!("{release} of {key} is not kept"))?;
+        }
+        let Some(was) = before.services.get(key).filter(|s| s.running == service.running) else { continue };
+        let was = was.rollback_target(&before.releases);
+        let still_proven = was.is_some_and(|r| after.releases.get(&r).is_none_or(|r| r.standing == Standing::Proven));
+        holds(!still_proven || was == target, || format!("{key} could return to {was:?} and now to {target:?}"))?;
+    }
+    Ok(())
+}
+
+fn proven(m: &Moment<'_>) -> Result<(), String> {
+    m.step.entries.iter().try_for_each(|e| {
+        let Fact::Change(change::Fact::Proposed { kind: change::Kind::Rollback { to }, .. }) = &e.what else {
+            return Ok(());
+        };
+        let standing = m.step.before.releases.get(to).map(|r| r.standing);
+        holds(standing == Some(Standing::Proven), || format!("{to} is {standing:?}"))
+    })
+}
+
+fn replay(m: &Moment<'_>) -> Result<(), String> {
+    // A ledger that has stopped may hold entries that nobody was told of; only a restart tells.
+    holds(m.serve.stopped.is_some() || m.serve.published.state == m.step.after, || {
+        "the published state is not the fold of what is durable".to_owned()
+    })
+}
+
+fn durable_first(m: &Moment<'_>) -> Result<(), String> {
+    let state = &m.step.after;
+    if m.serve.stopped.is_some() {
+        return holds(m.actions.is_empty(), || "a stopped ledger still led to actions".to_owned());
+    }
+    m.actions.iter().try_for_each(|planned| match &planned.action {
+        Action::StartInstance(spec) => {
+            let wanted =
+                state.instances.get(&spec.id).is_some_and(|i| i.attempt == spec.attempt && i.retired.is_none());
+            holds(wanted, || format!("{} run {} is started and no entry says so", spec.id, spec.attempt))
+        }
+        Action::StopInstance(id) => {
+            let condemned = |i: &Instance| matches!(i.condition, instance::Condition::Condemned { .. });
+            let unwanted = state.instances.get(id).is_none_or(|i| i.retired.is_some() || condemned(i));
+            holds(unwanted, || format!("{id} is stopped and no entry says so"))
+        }
+        Action::ForgetInstance(id) => holds(!state.instances.contains_key(id), || format!("{id} is forgotten")),
+        Action::SetRoutes(table) => {
+            holds(*table == route::table(state), || "the table set is not that of the ledger".to_owned())
+        }
+        Action::KeepArtifacts(_) => Ok(()),
+    })
+}
+
+fn no_data(m: &Moment<'_>) -> Result<(), String> {
+    m.rollouts().try_for_each(|(entry, fact)| {
+        let rollout::Fact::Promoted { change, release, .. } = fact else { return Ok(()) };
+        let judged = m.step.after.changes.get(change).and_then(|c| c.rollout.as_ref()?.terms.judgement.as_ref());
+        let seen = m.serve.observed.evidence(*change);
+        let rolling = m.step.after.changes.get(change).and_then(|c| Some(c.rollout.as_ref()?.terms.strategy))
+            == Some(Strategy::Rolling);
+        let enough = seen.is_some_and(|e| rolling || e.verdict != Verdict::NoData);
+        let by_person = entry.actor.kind != ActorKind::Quarterdeck;
+        holds(by_person || judged.is_none() || enough, || format!("{release} was promoted on nothing"))
+    })
+}
+
+fn cause(m: &Moment<'_>) -> Result<(), String> {
+    let wrong = m.step.entries.iter().find(|e| e.cause.iter().any(|cause| *cause >= e.seq));
+    holds(wrong.is_none(), || format!("{wrong:?}"))
+}
+
+fn phases(m: &Moment<'_>) -> Result<(), String> {
+    m.step.moves.iter().try_for_each(|(id, from, to)| {
+        let known = TRANSITIONS.iter().any(|(a, _, b)| a == from && b == to);
+        holds(known, || format!("{id} went from {from:?} to {to:?}"))
+    })
+}
+
+fn one_change(m: &Moment<'_>) -> Result<(), String> {
+    let mut under_way: BTreeMap<&ServiceKey, u32> = BTreeMap::new();
+    for change in m.step.after.changes.values() {
+        // The declaration of a new service is not under way for long and nothing can conflict with it.
+        if change.phase.is_open() && change.phase != Phase::WaitingApproval && change.before.is_some() {
+            *under_way.entry(&change.service).or_default() += 1;
+        }
+    }
+    under_way.into_iter().try_for_each(|(key, n)| holds(n == 1, || format!("{key} has {n}")))
+}
+
+fn one_route(m: &Moment<'_>) -> Result<(), String> {
+    let mut taken: BTreeMap<&RouteMatch, &ServiceKey> = BTreeMap::new();
+    for (key, routes) in m.tables() {
+        for route in &routes.routes {
+            let other = taken.insert(route, key);
+            holds(other.is_none(), || format!("{key} and {other:?} both have {route}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn drained(m: &Moment<'_>) -> Result<(), String> {
+    let Some(proxy) = m.proxy else { return Ok(()) };
+    m.actions.iter().try_for_each(|planned| {
+        let Action::StopInstance(id) = &planned.action else { return Ok(()) };
+        let Some(instance) = m.step.after.instances.get(id) else { return Ok(()) };
+        let Some(retired) = instance.retired.filter(|_| m.driver.processes.get(id).is_some_and(|p| p.runs())) else {
+            return Ok(());
+        };
+        let deadline = m.step.after.services.get(&instance.service).map(|s| s.spec.traffic.drain_deadline);
+        let patient = deadline.is_none_or(|d| m.now.since(retired.at) > d);
+        let in_flight = proxy.in_flight(*id);
+        holds(patient || in_flight == 0, || format!("{id} is stopped with {in_flight} requests in flight"))
+    })
+}
+
+fn terminates(m: &Moment<'_>) -> Result<(), String> {
+    const ROUNDS: usize = 60;
+    holds(m.serve.rounds < ROUNDS, || format!("{} rounds", m.serve.rounds))
+}

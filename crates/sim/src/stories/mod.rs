@@ -1,0 +1,3 @@
+//! The stories. What is expected of each is what `qd why` would print.
+
+mod canary;
