@@ -18,6 +18,8 @@ use std::{
 
 /// The most that one answer reads from one instance's files.
 const MOST_AT_ONCE: u64 = 4 << 20;
+/// How much is read at first to find the newest lines.
+const FIRST_GUESS: u64 = 64 << 10;
 /// What is kept of instances that are forgotten, for each service: the newest of so many, and of so many bytes.
 const FORGOTTEN_INSTANCES: usize = 50;
 const FORGOTTEN_BYTES: u64 = 512 << 20;
@@ -131,29 +133,38 @@ impl Reader {
         (lines, place)
     }
 
-    /// The newest lines of one instance, from the end of its segments backwards, and the end.
+    /// The newest lines of one instance, and the end. Reads more only when little was not enough.
     fn newest(&self, id: InstanceId, lines: usize) -> (Vec<Line>, Place) {
         let all = segments(&self.directory, id);
         let end = all.last().map_or(Place { segment: 1, offset: 0 }, |(s, size)| Place { segment: *s, offset: *size });
-        let mut found: Vec<Line> = Vec::new();
-        let mut left = MOST_AT_ONCE;
-        for (segment, size) in all.iter().rev() {
-            if found.len() >= lines || left == 0 {
-                break;
+        let total: u64 = all.iter().map(|(_, size)| size).sum();
+        let mut most = FIRST_GUESS;
+        loop {
+            let found = self.tail(id, &all, most.min(MOST_AT_ONCE));
+            if found.len() >= lines || most >= total.min(MOST_AT_ONCE) {
+                let surplus = found.len().saturating_sub(lines);
+                return (found.into_iter().skip(surplus).collect(), end);
             }
+            most *= 8;
+        }
+    }
+
+    /// The lines in the last `most` bytes.
+    fn tail(&self, id: InstanceId, all: &[(u64, u64)], most: u64) -> Vec<Line> {
+        let mut found: Vec<Line> = Vec::new();
+        let mut left = most;
+        for (segment, size) in all.iter().rev() {
             let begin = size.saturating_sub(left);
-            let bytes = read_part(&segment_path(&self.directory, id, *segment), begin, size - begin);
             left -= size - begin;
+            let bytes = read_part(&segment_path(&self.directory, id, *segment), begin, size - begin);
+            let lines = bytes.split(|b| *b == b'\n');
             // The first line of a part may be half a line.
-            let skip =
-                if begin == 0 { 0 } else { bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |i| i + 1) };
             let mut part: Vec<Line> =
-                bytes[skip..].split(|b| *b == b'\n').filter_map(|line| Line::parse(id, line)).collect();
+                lines.skip(usize::from(begin > 0)).filter_map(|line| Line::parse(id, line)).collect();
             part.append(&mut found);
             found = part;
         }
-        let surplus = found.len().saturating_sub(lines);
-        (found.split_off(surplus), end)
+        found
     }
 }
 
@@ -206,5 +217,79 @@ pub(crate) fn prune(data: &Path, service: &ServiceKey, living: &[InstanceId]) {
                 let _ = fs::remove_file(segment_path(&directory, id, segment));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data_with(lines: &[(u64, u64, u64)]) -> tempfile::TempDir {
+        let data = tempfile::tempdir().unwrap();
+        let directory = layout::logs(data.path(), &service());
+        fs::create_dir_all(&directory).unwrap();
+        for (id, segment, count) in lines {
+            let text: String = (0..*count)
+                .map(|n| {
+                    format!(
+                        "2026-01-01T00:{:02}:{:02}.000Z out {id}/{segment}/{n} {}\n",
+                        n / 60 % 60,
+                        n % 60,
+                        "x".repeat(60)
+                    )
+                })
+                .collect();
+            fs::write(segment_path(&directory, InstanceId(*id), *segment), text).unwrap();
+        }
+        data
+    }
+
+    fn service() -> ServiceKey {
+        "shop".parse().unwrap()
+    }
+
+    #[test]
+    fn the_newest_lines_are_found_across_segments_and_instances() {
+        let data = data_with(&[(1, 3, 2000), (1, 4, 3), (2, 1, 2)]);
+        let mut reader = Reader::new(data.path(), &service(), Some(InstanceId(1)));
+        let all = reader.last(1503);
+        assert_eq!(all.len(), 1503);
+        assert!(all.last().unwrap().text.starts_with("1/3/") || all.last().unwrap().text.starts_with("1/4/"));
+        assert!(reader.next_lines().is_empty());
+        let both = Reader::new(data.path(), &service(), None).last(4);
+        assert_eq!(both.len(), 4);
+        assert!(both.is_sorted_by_key(|line| line.time));
+    }
+
+    #[test]
+    fn following_goes_over_segments_and_says_when_it_missed_some() {
+        let data = data_with(&[(1, 1, 2)]);
+        let directory = layout::logs(data.path(), &service());
+        let mut reader = Reader::new(data.path(), &service(), None);
+        assert_eq!(reader.last(10).len(), 2);
+        let more = data_with(&[(1, 2, 3), (1, 5, 1)]);
+        let from = layout::logs(more.path(), &service());
+        for segment in [2, 5] {
+            fs::copy(segment_path(&from, InstanceId(1), segment), segment_path(&directory, InstanceId(1), segment))
+                .unwrap();
+        }
+        assert_eq!(reader.next_lines().len(), 4);
+        for segment in [1, 2, 5] {
+            fs::remove_file(segment_path(&directory, InstanceId(1), segment)).unwrap();
+        }
+        fs::copy(segment_path(&from, InstanceId(1), 2), segment_path(&directory, InstanceId(1), 9)).unwrap();
+        let next = reader.next_lines();
+        assert_eq!(next.iter().filter(|line| line.stream == Stream::Note).count(), 1, "{next:?}");
+        assert_eq!(next.len(), 4);
+    }
+
+    #[test]
+    fn output_of_forgotten_instances_is_bounded_and_that_of_living_ones_stays() {
+        let many: Vec<(u64, u64, u64)> = (1..=60).map(|id| (id, 1, 1)).collect();
+        let data = data_with(&many);
+        prune(data.path(), &service(), &[InstanceId(1)]);
+        let left = instances(&layout::logs(data.path(), &service()));
+        assert_eq!(left.len(), 1 + FORGOTTEN_INSTANCES);
+        assert!(left.contains(&InstanceId(1)) && !left.contains(&InstanceId(2)) && left.contains(&InstanceId(60)));
     }
 }

@@ -125,6 +125,16 @@ impl Board {
         }
     }
 
+    /// Wants whatever an instance is waiting for to be over now. One that runs and is to run waits for nothing.
+    pub(super) fn hurry(&self, id: InstanceId) {
+        if let Some(entry) = self.entries().get_mut(&id)
+            && (entry.wanted.stop || entry.wanted.start.is_some() || matches!(entry.seen.phase, Phase::Starting(_)))
+        {
+            entry.wanted.now = true;
+            entry.wake.notify_one();
+        }
+    }
+
     /// Looks at what is wanted, and takes what it takes.
     pub(super) fn wanted<T>(&self, id: InstanceId, look: impl FnOnce(&mut Wanted) -> T) -> Option<T> {
         self.entries().get_mut(&id).map(|entry| look(&mut entry.wanted))

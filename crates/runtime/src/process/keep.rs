@@ -207,7 +207,9 @@ impl Keeper {
     /// How long the instance may take to stop, when it is to.
     fn stop_deadline(&self, regular: Span) -> Option<Span> {
         self.board.wanted(self.id, |wanted| {
-            let stop = wanted.stop || wanted.now || wanted.start.is_some();
+            let stop = wanted.stop || wanted.start.is_some();
+            // There is nothing to hurry as long as it is to run.
+            wanted.now &= stop;
             stop.then_some(if wanted.now { Span::ZERO } else { regular })
         })?
     }

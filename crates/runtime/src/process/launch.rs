@@ -138,6 +138,7 @@ impl Yard {
             let log = OpenOptions::new().append(true).create(true).mode(0o600).open(log)?;
             // Not waited for here: when it ends, tokio collects it.
             Command::new(&self.executable)
+                .arg0(shim::PROGRAM)
                 .arg(shim::ROLE)
                 .arg(&directory)
                 .env_clear()

@@ -34,7 +34,8 @@ use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 pub struct Settings {
     /// The data directory. Created when it is not there.
     pub data: PathBuf,
-    /// The executable that is a shim when its first argument is [`ROLE`](crate::shim::ROLE).
+    /// The executable that is a shim when its first argument is [`ROLE`](crate::shim::ROLE). `/proc/self/exe` for the
+    /// one that calls this: it stays valid when the file is replaced by a newer version.
     pub executable: PathBuf,
     /// The `PATH` of instances that do not set their own.
     pub search_path: String,
@@ -117,7 +118,7 @@ impl Driver for ProcessDriver {
     }
 
     fn cancel(&self, id: InstanceId) {
-        self.board.want(id, |wanted| wanted.now = true);
+        self.board.hurry(id);
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

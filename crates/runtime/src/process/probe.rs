@@ -9,6 +9,7 @@ use crate::{
     },
 };
 use model::{Check, Probe};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::{io, net::SocketAddr, process::Stdio};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -103,9 +104,9 @@ async fn run(words: &[String], running: &Running) -> Result<(), String> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .process_group(0)
-        .kill_on_drop(true);
+        .process_group(0);
     let mut child = command.spawn().map_err(|error| format!("the check could not be run: {error}"))?;
+    let mut group = Group::of(&child);
     drop(environment);
     // What it says first is what people get to see when it fails.
     let mut said = Vec::new();
@@ -113,6 +114,7 @@ async fn run(words: &[String], running: &Running) -> Result<(), String> {
         let _ = stdout.take(512).read_to_end(&mut said).await;
     }
     let status = child.wait().await.map_err(|error| format!("the check could not be waited for: {error}"))?;
+    group.0 = None;
     if status.success() {
         return Ok(());
     }
@@ -120,6 +122,23 @@ async fn run(words: &[String], running: &Running) -> Result<(), String> {
     let said: String = said.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
     let how = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
     Err(format!("`{}` failed with {how}", words.join(" ")))
+}
+
+/// The process group of a check that runs, killed with the check when that takes too long.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Group {
+        Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
 }
 
 /// What the instance's processes listen on instead of what they should. `None` when it cannot be known.

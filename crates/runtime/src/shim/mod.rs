@@ -23,6 +23,8 @@ mod watch;
 use crate::{Error, layout};
 use std::{path::Path, process::ExitCode};
 
+/// What our processes are called in process lists, whatever the path of the executable.
+pub(crate) const PROGRAM: &str = "qd";
 /// The first argument of a shim; the second is the instance's directory.
 pub const ROLE: &str = "shim";
 /// The first argument of the stage before a service's program; the second is for [`exec`].

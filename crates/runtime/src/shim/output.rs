@@ -110,7 +110,17 @@ impl Output {
                     *total += size;
                 }
             }
-            Some(Err(_)) | None => self.lost += size,
+            Some(Err(_)) | None => {
+                self.lost += size;
+                self.cut_unfinished();
+            }
+        }
+    }
+
+    /// Removes what a failed write may have left of a line.
+    fn cut_unfinished(&mut self) {
+        if let (Some(file), Some((_, whole))) = (&self.file, self.segments.back()) {
+            let _ = file.set_len(*whole);
         }
     }
 

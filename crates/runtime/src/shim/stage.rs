@@ -39,7 +39,7 @@ impl Stage {
     /// The command that runs this stage in a new process of this very executable.
     pub(crate) fn command(&self, executable: &std::path::Path) -> Command {
         let mut command = Command::new(executable);
-        command.arg(super::EXEC_ROLE).arg(serde_json::to_string(self).unwrap_or_default());
+        command.arg0(super::PROGRAM).arg(super::EXEC_ROLE).arg(serde_json::to_string(self).unwrap_or_default());
         command
     }
 }

@@ -3,7 +3,11 @@
 use crate::world::{World, eventually, get, is_alive, spec};
 use model::{Action, Check, Exit, InstanceId, Phase, Probe, Span};
 use runtime::Driver as _;
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, SystemTime},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_starts_becomes_ready_serves_and_stops_gracefully() {
@@ -162,4 +166,31 @@ async fn a_single_executable_runs_without_a_command() {
     world.start(&spec(1, artifact, &[], Check::Started));
     assert_eq!(world.until_over(1).await, Phase::Exited(Exit::Status(5)));
     assert!(world.output(1).contains(" out port "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_go_unless_kept_or_used_by_an_instance() {
+    let world = World::new().await;
+    let used = world.script(1, "exec sleep 1000");
+    world.start(&used);
+    world.until_ready(1).await;
+    let (kept, gone) = (world.artifact(&[("a", "kept")]), world.artifact(&[("a", "gone")]));
+    let store = world.driver().artifacts();
+    let long_ago = SystemTime::now() - Duration::from_secs(86_400);
+    for digest in [used.artifact, kept, gone] {
+        fs::File::open(store.tree(digest)).unwrap().set_modified(long_ago).unwrap();
+    }
+    world.driver().perform(Action::KeepArtifacts(vec![kept]));
+    eventually("collected", || !store.has(gone)).await;
+    assert!(store.has(kept) && store.has(used.artifact));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_a_running_instance_does_nothing() {
+    let world = World::new().await;
+    world.start(&world.web(1));
+    world.until_ready(1).await;
+    world.driver().cancel(InstanceId(1));
+    world.stop(1);
+    assert_eq!(world.until_over(1).await, Phase::Exited(Exit::Status(0)), "stopped gracefully");
 }
