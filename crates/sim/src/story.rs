@@ -110,17 +110,6 @@ impl Story {
         format!("{:?}: {refusal}", refusal.code)
     }
 
-    /// Digests say what is the same and what is not, which is tested elsewhere; here they would only change all the time.
-    fn without_digests(text: &str) -> String {
-        let is_digest = |word: &str| word.len() == 12 && word.bytes().all(|b| b.is_ascii_hexdigit());
-        let mut shown = String::new();
-        for piece in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
-            let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-            shown += &if is_digest(word) { piece.replace(word, "…") } else { piece.to_owned() };
-        }
-        shown
-    }
-
     pub(crate) fn apply<const N: usize>(&mut self, services: [(&str, ServiceSpec); N]) -> ChangeId {
         self.command(apply(services, false))
     }
@@ -241,6 +230,17 @@ impl Story {
         let lost = |id| proxy.tally(id).failed() - proxy.tally(id).status_5xx;
         self.state().releases.keys().map(|id| lost(*id)).sum()
     }
+}
+
+/// Digests say what is the same and what is not, which is tested elsewhere; here they would only change all the time.
+fn without_digests(text: &str) -> String {
+    let is_digest = |word: &str| word.len() == 12 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut shown = String::new();
+    for piece in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        shown += &if is_digest(word) { piece.replace(word, "…") } else { piece.to_owned() };
+    }
+    shown
 }
 
 pub(crate) fn apply<const N: usize>(services: [(&str, ServiceSpec); N], prune: bool) -> Command {

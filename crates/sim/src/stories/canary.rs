@@ -11,9 +11,9 @@ fn the_first_deploy_runs_once_it_is_ready() {
     s.deploy("shop", "v1");
     s.run_until_settled();
     s.expect(expect![[r#"
-            +0.000 s  ann proposed CHG-2: deploy shop (plan c13aac1069a8) — “because”
+            +0.000 s  ann proposed CHG-2: deploy shop (plan …) — “because”
             +0.000 s  CHG-2 started
-            +0.000 s  REL-1 “v1” of shop: artifact 3bfc269594ef, configuration 33c46b953136
+            +0.000 s  REL-1 “v1” of shop: artifact …, configuration …
             +0.000 s  REL-1 begins; nothing ran before
             +1.100 s  INS-1 is ready
             +1.100 s  INS-2 is ready
@@ -28,9 +28,9 @@ fn a_good_canary_is_promoted_by_evidence() {
     s.deploy("shop", "v2");
     s.run_until_settled();
     s.expect(expect![[r#"
-            +0.000 s  ann proposed CHG-3: deploy shop (plan 3d7558e4d23e) — “because”
+            +0.000 s  ann proposed CHG-3: deploy shop (plan …) — “because”
             +0.000 s  CHG-3 started
-            +0.000 s  REL-2 “v2” of shop: artifact fb04dcb6970e, configuration 33c46b953136
+            +0.000 s  REL-2 “v2” of shop: artifact …, configuration …
             +0.000 s  REL-2 begins to take over from REL-1 (canary)
             +1.000 s  INS-3 is ready
             +1.000 s  INS-4 is ready
@@ -50,9 +50,9 @@ fn a_failing_canary_is_rolled_back() {
     s.deploy("shop", "v2");
     s.run_until_settled();
     s.expect(expect![[r#"
-            +0.000 s  ann proposed CHG-3: deploy shop (plan 3d7558e4d23e) — “because”
+            +0.000 s  ann proposed CHG-3: deploy shop (plan …) — “because”
             +0.000 s  CHG-3 started
-            +0.000 s  REL-2 “v2” of shop: artifact fb04dcb6970e, configuration 33c46b953136
+            +0.000 s  REL-2 “v2” of shop: artifact …, configuration …
             +0.000 s  REL-2 begins to take over from REL-1 (canary)
             +1.000 s  INS-3 is ready
             +1.000 s  INS-4 is ready
@@ -71,9 +71,9 @@ fn a_slow_canary_is_rolled_back() {
     s.deploy("shop", "v2");
     s.run_until_settled();
     s.expect(expect![[r#"
-            +0.000 s  ann proposed CHG-3: deploy shop (plan 3d7558e4d23e) — “because”
+            +0.000 s  ann proposed CHG-3: deploy shop (plan …) — “because”
             +0.000 s  CHG-3 started
-            +0.000 s  REL-2 “v2” of shop: artifact fb04dcb6970e, configuration 33c46b953136
+            +0.000 s  REL-2 “v2” of shop: artifact …, configuration …
             +0.000 s  REL-2 begins to take over from REL-1 (canary)
             +1.000 s  INS-3 is ready
             +1.000 s  INS-4 is ready
@@ -96,9 +96,9 @@ fn an_outage_of_both_releases_holds_the_rollout_and_blames_nobody() {
     s.outage("shop", 0.0);
     s.run_until_settled();
     s.expect(expect![[r#"
-            +0.000 s  ann proposed CHG-3: deploy shop (plan 3d7558e4d23e) — “because”
+            +0.000 s  ann proposed CHG-3: deploy shop (plan …) — “because”
             +0.000 s  CHG-3 started
-            +0.000 s  REL-2 “v2” of shop: artifact fb04dcb6970e, configuration 33c46b953136
+            +0.000 s  REL-2 “v2” of shop: artifact …, configuration …
             +0.000 s  REL-2 begins to take over from REL-1 (canary)
             +1.000 s  INS-3 is ready
             +1.000 s  INS-4 is ready
