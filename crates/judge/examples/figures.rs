@@ -8,7 +8,7 @@ use judge::{Test, Unit, Watch, theory};
 use model::{ArmFigures, ArmRole, Judgement, Latencies, Ratio, Verdict};
 use simulate::{
     End, GOOD_WORLDS, Outcome, PAIRS, Random, WEIGHTS, canary_units_to_find, failures_only, good_rollout, is_worse,
-    rollout,
+    rollout, sharp,
 };
 
 const FALSE_ALARM: f64 = 0.001;
@@ -34,7 +34,7 @@ fn failing_canaries() {
         for weight in WEIGHTS {
             let limit = theory::limit_excess(weight, pair.0, pair.1, FALSE_ALARM, MISS);
             let excess = |judgement| (pair.1 - pair.0) * canary_units_to_find(judgement, 4_000, weight, pair);
-            let (alone, both) = (excess(&failures_only()), excess(&Judgement::default()));
+            let (alone, both) = (excess(&failures_only()), excess(&sharp()));
             println!(
                 "| {} % → {} % | {} % | {limit:.1} | {alone:.1} | {:.2} | {both:.1} | {:.2} |",
                 100.0 * pair.0,
@@ -66,7 +66,7 @@ fn slow_canaries() {
                     }
                     Some(outcome)
                 };
-                rollout(&Judgement::default(), seed, 1_000_000, |_| 0.1, world, is_worse).canary_units
+                rollout(&sharp(), seed, 1_000_000, |_| 0.1, world, is_worse).canary_units
             })
             .collect();
         found.sort_unstable();
@@ -86,7 +86,7 @@ fn late_failures() {
                     late += u64::from(bad);
                     Some(Outcome::draw(random, if bad { 0.05 } else { 0.001 }, 1.0))
                 };
-                let end = rollout(&Judgement::default(), seed, 1_000_000, |_| 0.1, world, is_worse);
+                let end = rollout(&sharp(), seed, 1_000_000, |_| 0.1, world, is_worse);
                 assert!(is_worse(end.verdict));
                 late
             })
@@ -154,7 +154,7 @@ fn promotions() {
                 (mean(&units), ends.iter().filter(|end| end.verdict != Verdict::NotWorse).count())
             };
             let (alone, never) = run(&failures_only());
-            let (both, never_both) = run(&Judgement::default());
+            let (both, never_both) = run(&sharp());
             println!(
                 "| {} % | {} % | {bound:.0} | {alone:.0} | {:.2} | {both:.0} | {} of 600 |",
                 100.0 * p,
@@ -212,7 +212,7 @@ fn watches() {
                     outcome.latency_us.into_iter().for_each(|us| latencies.record(us));
                 }
                 baseline.latencies = latencies;
-                let mut watch = Watch::new(&baseline, &Judgement::default());
+                let mut watch = Watch::new(&baseline, &sharp());
                 for n in 0..good + 30_000 {
                     let outcome = match n < good {
                         true => Outcome::draw(&mut random, 0.01, 1.0),
@@ -236,10 +236,10 @@ fn cost() {
     println!("\n### Cost\n\n| judged | ns per unit |\n|---|---|");
     let mut random = Random::new(1);
     for (name, judgement, failing, weights) in [
-        ("failures and latency, 0.1 % fail", Judgement::default(), 0.001, [10, 10]),
-        ("failures and latency, 30 % fail", Judgement::default(), 0.3, [10, 10]),
+        ("failures and latency, 0.1 % fail", sharp(), 0.001, [10, 10]),
+        ("failures and latency, 30 % fail", sharp(), 0.3, [10, 10]),
         ("failures only, 0.1 % fail", failures_only(), 0.001, [10, 10]),
-        ("failures and latency, the weight differs from unit to unit", Judgement::default(), 0.001, [10, 11]),
+        ("failures and latency, the weight differs from unit to unit", sharp(), 0.001, [10, 11]),
     ] {
         let units: Vec<Unit> = (0..1_000_000)
             .map(|n| {

@@ -24,11 +24,39 @@ pub struct Unit {
     pub latency_us: Option<u64>,
 }
 
+/// How much slower a canary may be before it counts as slower. A canary's latency is taken for what it would be without:
+/// then "no slower than the running release" is what is tested, and all bets stay fair or better against it, because a
+/// canary that is faster only loses them.
+#[derive(Clone, Copy, Debug)]
+struct Margin {
+    /// One and the relative margin.
+    factor: f64,
+    slack_us: u64,
+}
+
+impl Margin {
+    fn of(judgement: &Judgement) -> Margin {
+        let slack_us = judgement.latency_slack.0.saturating_mul(1_000);
+        Margin { factor: 1.0 + judgement.latency_margin.as_f64(), slack_us }
+    }
+
+    fn applied_to(self, unit: Unit) -> Unit {
+        match unit.arm {
+            ArmRole::Running => unit,
+            ArmRole::Canary => {
+                let less = |us: u64| (us.saturating_sub(self.slack_us) as f64 / self.factor) as u64;
+                Unit { latency_us: unit.latency_us.map(less), ..unit }
+            }
+        }
+    }
+}
+
 /// A sequential test, fed with one unit after the other in the order in which they ended. The verdict may be looked at
 /// after every unit: the error probabilities hold for all looks together.
 #[derive(Clone, Debug)]
 pub struct Test {
     errors: Errors,
+    margin: Margin,
     failures: Failures,
     latency: Option<Latency>,
     outage: Outage,
@@ -44,6 +72,7 @@ impl Test {
     pub fn new(judgement: &Judgement) -> Test {
         let errors = Errors::of(judgement);
         Test {
+            margin: Margin::of(judgement),
             failures: Failures::new(judgement.tolerance.as_f64(), errors.miss, errors.failures_bound),
             latency: errors
                 .latency_bound
@@ -61,6 +90,7 @@ impl Test {
     pub fn observe(&mut self, unit: Unit) {
         let arm = label::index(unit.arm);
         self.tallies[arm].count(unit.failed, unit.latency_us);
+        let unit = self.margin.applied_to(unit);
         if unit.weight == Ratio::ZERO || unit.weight == Ratio::ONE {
             return;
         }

@@ -90,6 +90,13 @@ pub struct Judgement {
     /// How much larger the share of requests slower than the running release's median may be and still be called not
     /// worse (an absolute difference). Zero: latency is not judged.
     pub latency_tolerance: Ratio,
+    /// How much slower, relatively, a request may be and still not count as slower: what nobody would notice is no harm.
+    #[serde(default)]
+    pub latency_margin: Ratio,
+    /// How much slower, absolutely, on top of that. Without it the first connections to a new instance, or a millisecond
+    /// more in a service that takes one, would be found and undone.
+    #[serde(default)]
+    pub latency_slack: Span,
     /// Requests to an instance that became ready less than this long ago are not judged.
     pub warm_up: Span,
 }
@@ -101,6 +108,8 @@ impl Default for Judgement {
             miss: Ratio::from_percent(5).unwrap_or_default(),
             tolerance: Ratio::from_percent(1).unwrap_or_default(),
             latency_tolerance: Ratio::from_percent(10).unwrap_or_default(),
+            latency_margin: Ratio::from_percent(10).unwrap_or_default(),
+            latency_slack: Span(5),
             warm_up: Span::ZERO,
         }
     }

@@ -1,8 +1,8 @@
 //! Both releases failing together is not evidence against either.
 
-use crate::simulate::{Outcome, Random};
+use crate::simulate::{Outcome, Random, sharp};
 use judge::{Test, Unit};
-use model::{ArmRole, Judgement, Ratio, Verdict};
+use model::{ArmRole, Ratio, Verdict};
 
 /// Feeds units with these failure rates (running, canary) and slowdowns, and returns the verdicts seen, without repeats.
 fn feed(test: &mut Test, random: &mut Random, units: u64, failing: [f64; 2], slowdown: f64) -> Vec<Verdict> {
@@ -23,7 +23,7 @@ fn feed(test: &mut Test, random: &mut Random, units: u64, failing: [f64; 2], slo
 #[test]
 fn a_shared_outage_pauses_and_passes() {
     for (failing, slowdown) in [([0.9, 0.9], 1.0), ([1.0, 1.0], 1.0), ([0.001, 0.001], 50.0)] {
-        let (mut test, mut random) = (Test::new(&Judgement::default()), Random::new(11));
+        let (mut test, mut random) = (Test::new(&sharp()), Random::new(11));
         feed(&mut test, &mut random, 500, [0.001; 2], 1.0);
         assert_eq!(test.verdict(), Verdict::Undecided);
         let during = feed(&mut test, &mut random, 300, failing, slowdown);
@@ -38,7 +38,7 @@ fn a_shared_outage_pauses_and_passes() {
 
 #[test]
 fn nothing_is_concluded_from_the_traffic_of_an_outage() {
-    let (mut test, mut random) = (Test::new(&Judgement::default()), Random::new(5));
+    let (mut test, mut random) = (Test::new(&sharp()), Random::new(5));
     feed(&mut test, &mut random, 500, [0.001; 2], 1.0);
     feed(&mut test, &mut random, 200, [0.9; 2], 1.0);
     let before = test.evidence();
@@ -51,7 +51,7 @@ fn nothing_is_concluded_from_the_traffic_of_an_outage() {
 
 #[test]
 fn a_canary_that_drags_the_running_release_down_is_found() {
-    let (mut test, mut random) = (Test::new(&Judgement::default()), Random::new(9));
+    let (mut test, mut random) = (Test::new(&sharp()), Random::new(9));
     feed(&mut test, &mut random, 500, [0.001; 2], 1.0);
     let during = feed(&mut test, &mut random, 2_000, [0.35, 1.0], 1.0);
     assert!(matches!(during.last(), Some(Verdict::Worse(_))), "{during:?}");
@@ -59,7 +59,7 @@ fn a_canary_that_drags_the_running_release_down_is_found() {
 
 #[test]
 fn a_canary_still_bad_after_an_outage_is_found() {
-    let (mut test, mut random) = (Test::new(&Judgement::default()), Random::new(13));
+    let (mut test, mut random) = (Test::new(&sharp()), Random::new(13));
     feed(&mut test, &mut random, 500, [0.001; 2], 1.0);
     feed(&mut test, &mut random, 500, [0.9; 2], 1.0);
     assert_eq!(test.verdict(), Verdict::SharedOutage);

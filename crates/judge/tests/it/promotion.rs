@@ -1,8 +1,8 @@
 //! Good canaries are accepted near the bound; worse ones are not.
 
-use crate::simulate::{Outcome, Random, failures_only, is_worse, rollout};
+use crate::simulate::{Outcome, Random, failures_only, is_worse, rollout, sharp};
 use judge::{Test, Unit, theory};
-use model::{ArmRole, Judgement, Ratio, Verdict};
+use model::{ArmRole, Ratio, Verdict};
 
 #[test]
 fn a_good_canary_is_accepted_within_twice_the_bound() {
@@ -49,7 +49,7 @@ fn a_canary_slower_than_the_median_by_the_tolerance_is_not_promoted() {
                 Some(Outcome::draw(random, 0.0, if arm == ArmRole::Canary { slowdown } else { 1.0 }))
             };
             let stop = |verdict| verdict == Verdict::NotWorse;
-            rollout(&Judgement::default(), *seed, 6_000, |_| 0.5, world, stop).verdict == Verdict::NotWorse
+            rollout(&sharp(), *seed, 6_000, |_| 0.5, world, stop).verdict == Verdict::NotWorse
         })
         .count();
     assert!(promoted <= PROMOTED_OF_1000, "{promoted} of 1,000 were promoted");
@@ -60,7 +60,7 @@ fn an_accepted_canary_that_turns_bad_loses_its_acceptance() {
     let world = |random: &mut Random, arm: ArmRole, n| {
         Some(Outcome::draw(random, if arm == ArmRole::Canary && n >= 20_000 { 0.2 } else { 0.001 }, 1.0))
     };
-    let judgement = Judgement::default();
+    let judgement = sharp();
     let accepted = rollout(&judgement, 7, 20_000, |_| 0.2, world, |_| false);
     assert_eq!(accepted.verdict, Verdict::NotWorse);
     let later = rollout(&judgement, 7, 30_000, |_| 0.2, world, is_worse);
@@ -70,7 +70,7 @@ fn an_accepted_canary_that_turns_bad_loses_its_acceptance() {
 #[test]
 fn units_needed_is_close_to_the_units_it_takes() {
     let weight = Ratio::from_percent(20).unwrap();
-    let mut test = Test::new(&Judgement::default());
+    let mut test = Test::new(&sharp());
     let mut random = Random::new(3);
     let mut unit = |test: &mut Test| {
         let arm = if random.chance(weight.as_f64()) { ArmRole::Canary } else { ArmRole::Running };

@@ -1,6 +1,6 @@
 //! No input gives a wrong verdict, a figure that is no number, or a panic.
 
-use crate::simulate::Random;
+use crate::simulate::{Random, sharp};
 use judge::{Test, Unit, Watch};
 use model::{ArmFigures, ArmRole, Evidence, Judgement, Metric, Ratio, Verdict};
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ fn assert_numbers(evidence: &Evidence) {
 
 #[test]
 fn without_a_choice_units_are_counted_and_prove_nothing() {
-    let mut test = Test::new(&Judgement::default());
+    let mut test = Test::new(&sharp());
     for _ in 0..10_000 {
         test.observe(unit(ArmRole::Canary, 1_000_000, true));
         test.observe(unit(ArmRole::Running, 0, false));
@@ -40,7 +40,7 @@ fn one_silent_arm_is_no_data_and_skipped_units_are_told() {
     for speaking in ARMS {
         for silent_ppm in [10_000, 100_000, 500_000] {
             let weight_ppm = if speaking == ArmRole::Canary { 1_000_000 - silent_ppm } else { silent_ppm };
-            let mut test = Test::new(&Judgement::default());
+            let mut test = Test::new(&sharp());
             assert_eq!(test.verdict(), Verdict::NoData);
             for n in 0..10_000 {
                 test.observe(unit(speaking, weight_ppm, n % 100 == 0));
@@ -48,7 +48,7 @@ fn one_silent_arm_is_no_data_and_skipped_units_are_told() {
             assert_eq!(test.verdict(), Verdict::NoData, "{speaking:?} alone at {weight_ppm}");
         }
     }
-    let mut test = Test::new(&Judgement::default());
+    let mut test = Test::new(&sharp());
     test.skip(3);
     test.skip(u64::MAX);
     let evidence = test.evidence();
@@ -57,7 +57,7 @@ fn one_silent_arm_is_no_data_and_skipped_units_are_told() {
 
 #[test]
 fn worse_stays_whatever_follows() {
-    let mut test = Test::new(&Judgement::default());
+    let mut test = Test::new(&sharp());
     let mut random = Random::new(1);
     for n in 0..50_000 {
         let arm = ARMS[usize::from(random.chance(0.2))];
@@ -70,7 +70,7 @@ fn worse_stays_whatever_follows() {
 #[test]
 fn findings_tell_what_was_judged() {
     let metrics = |latency_tolerance| {
-        let judgement = Judgement { latency_tolerance, ..Judgement::default() };
+        let judgement = Judgement { latency_tolerance, ..sharp() };
         let evidence = Test::new(&judgement).evidence();
         evidence.findings.iter().map(|f| (f.metric, f.worse_bound.exp().round() as u64)).collect::<Vec<_>>()
     };
@@ -91,7 +91,7 @@ fn judgement() -> impl Strategy<Value = Judgement> {
         miss,
         tolerance,
         latency_tolerance,
-        ..Judgement::default()
+        ..sharp()
     })
 }
 
@@ -148,7 +148,7 @@ proptest! {
 #[test]
 fn late_and_lost_reports_are_no_evidence() {
     for seed in 0..200 {
-        let mut test = Test::new(&Judgement::default());
+        let mut test = Test::new(&sharp());
         let mut random = Random::new(seed);
         for n in 0..20_000 {
             let arm = ARMS[usize::from(random.chance(0.1))];

@@ -1,8 +1,8 @@
 //! A release with nothing beside it, against what was usual before.
 
-use crate::simulate::{Outcome, Random, is_worse};
+use crate::simulate::{Outcome, Random, is_worse, sharp};
 use judge::Watch;
-use model::{ArmFigures, Judgement, Metric, Verdict};
+use model::{ArmFigures, Metric, Verdict};
 
 fn baseline(random: &mut Random, units: u64, failing: f64) -> ArmFigures {
     let mut figures = ArmFigures::default();
@@ -31,7 +31,7 @@ fn a_release_that_stays_as_it_was_is_left_alone() {
         .filter(|seed| {
             let mut random = Random::new(*seed);
             let baseline = baseline(&mut random, [100, 1_000, 10_000][(seed % 3) as usize], 0.01);
-            let mut watch = Watch::new(&baseline, &Judgement::default());
+            let mut watch = Watch::new(&baseline, &sharp());
             until_worse(&mut watch, &mut random, 3_000, 0.01, 1.0).is_some()
         })
         .count();
@@ -46,7 +46,7 @@ fn a_change_is_found_at_once_and_late() {
         {
             let mut random = Random::new(good + most);
             let baseline = baseline(&mut random, 5_000, 0.01);
-            let mut watch = Watch::new(&baseline, &Judgement::default());
+            let mut watch = Watch::new(&baseline, &sharp());
             assert_eq!(until_worse(&mut watch, &mut random, good, 0.01, 1.0), None);
             let found = until_worse(&mut watch, &mut random, most, failing, slowdown);
             assert!(found.is_some(), "{failing} ×{slowdown} after {good}: {:?}", watch.evidence().findings);
@@ -62,7 +62,7 @@ fn a_release_as_good_as_its_baseline_is_accepted_and_a_worse_one_is_not() {
         for (i, failing) in [0.01, 0.02].into_iter().enumerate() {
             let mut random = Random::new(seed);
             let baseline = baseline(&mut random, 5_000, 0.01);
-            let mut watch = Watch::new(&baseline, &Judgement::default());
+            let mut watch = Watch::new(&baseline, &sharp());
             let was_accepted = (0..10_000).any(|_| {
                 let outcome = Outcome::draw(&mut random, failing, 1.0);
                 watch.observe(outcome.failed, outcome.latency_us);
@@ -76,7 +76,7 @@ fn a_release_as_good_as_its_baseline_is_accepted_and_a_worse_one_is_not() {
 
 #[test]
 fn without_a_baseline_there_is_no_data() {
-    let mut watch = Watch::new(&ArmFigures::default(), &Judgement::default());
+    let mut watch = Watch::new(&ArmFigures::default(), &sharp());
     assert_eq!(until_worse(&mut watch, &mut Random::new(1), 1_000, 1.0, 1.0), None);
     assert_eq!(watch.verdict(), Verdict::NoData);
     assert_eq!(watch.evidence().units_needed, None);

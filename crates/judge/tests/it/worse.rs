@@ -1,7 +1,7 @@
 //! Bad canaries are found near the limit; good ones are left alone.
 
 use crate::simulate::{
-    GOOD_WORLDS, Outcome, PAIRS, Random, WEIGHTS, canary_units_to_find, good_rollout, is_worse, rollout,
+    GOOD_WORLDS, Outcome, PAIRS, Random, WEIGHTS, canary_units_to_find, good_rollout, is_worse, rollout, sharp,
 };
 use judge::theory;
 use model::{ArmRole, Judgement, Metric, Verdict};
@@ -11,7 +11,7 @@ fn failing_canaries_cost_at_most_1_75_times_the_limit() {
     for pair in PAIRS {
         for weight in WEIGHTS {
             let limit = theory::limit_excess(weight, pair.0, pair.1, 0.001, 0.05);
-            let excess = (pair.1 - pair.0) * canary_units_to_find(&Judgement::default(), 200, weight, pair);
+            let excess = (pair.1 - pair.0) * canary_units_to_find(&sharp(), 200, weight, pair);
             assert!(excess <= 1.75 * limit, "{pair:?} at {weight}: {excess:.1} failures, the limit is {limit:.1}");
         }
     }
@@ -41,7 +41,7 @@ fn slow_canaries_are_found_whether_all_or_few_requests_are_slow() {
                 let slow = if canary && random.chance(tail) { 50.0 } else { 1.0 };
                 Some(Outcome::draw(random, 0.001, if canary { times * slow } else { 1.0 }))
             };
-            let end = rollout(&Judgement::default(), seed, 500_000, |_| 0.1, world, is_worse);
+            let end = rollout(&sharp(), seed, 500_000, |_| 0.1, world, is_worse);
             assert_eq!(end.verdict, Verdict::Worse(Metric::Latency));
             canary_units += end.canary_units;
         }
@@ -57,7 +57,7 @@ fn a_canary_that_turns_bad_after_many_good_units_is_still_found() {
         let world = |random: &mut Random, arm: ArmRole, n| {
             Some(Outcome::draw(random, if arm == ArmRole::Canary && n >= good { 0.05 } else { 0.001 }, 1.0))
         };
-        let end = rollout(&Judgement::default(), seed, 200_000, |_| 0.1, world, is_worse);
+        let end = rollout(&sharp(), seed, 200_000, |_| 0.1, world, is_worse);
         assert_eq!(end.verdict, Verdict::Worse(Metric::Failures));
         assert!(end.units >= good && end.units < good + 10_000, "found after {} units", end.units);
     }
@@ -66,6 +66,23 @@ fn a_canary_that_turns_bad_after_many_good_units_is_still_found() {
 /// The first step of a rollout: a version that is entirely broken costs a handful of requests.
 #[test]
 fn a_broken_canary_at_one_percent_costs_two_requests() {
-    let found = canary_units_to_find(&Judgement::default(), 300, 0.01, (0.0, 1.0));
+    let found = canary_units_to_find(&sharp(), 300, 0.01, (0.0, 1.0));
     assert!(found <= 2.5, "{found} requests failed");
+}
+
+/// A service that answers within a millisecond, and a canary that takes `more_us` longer for half of its requests.
+fn latency_verdict_of(judgement: &Judgement, more_us: u64) -> Verdict {
+    let world = move |random: &mut Random, arm: ArmRole, _: u64| {
+        let usual = 500 + (random.share() * 500.0) as u64;
+        let late = arm == ArmRole::Canary && random.chance(0.5);
+        Some(Outcome { failed: false, latency_us: Some(if late { usual + more_us } else { usual }) })
+    };
+    rollout(judgement, 7, 40_000, |_| 0.1, world, is_worse).verdict
+}
+
+#[test]
+fn a_difference_that_nobody_would_notice_is_not_worse() {
+    assert_eq!(latency_verdict_of(&sharp(), 800), Verdict::Worse(Metric::Latency));
+    assert_eq!(latency_verdict_of(&Judgement::default(), 800), Verdict::NotWorse);
+    assert_eq!(latency_verdict_of(&Judgement::default(), 12_000), Verdict::Worse(Metric::Latency));
 }
