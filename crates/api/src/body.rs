@@ -9,7 +9,7 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use http_body::Frame;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -29,7 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an upload may take, in all.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(3_600);
 /// The largest body of an ordinary request, in bytes.
-const MAX_BODY: usize = 1 << 20;
+const MAX_BODY: u64 = 1 << 20;
+/// How much of a body is still read after its fate is decided, in bytes.
+const LINGER: u64 = 4 << 20;
+/// For how long.
+const LINGER_PATIENCE: Duration = Duration::from_secs(2);
 /// How many parts of a stream may wait to be sent.
 const WAITING: usize = 16;
 
@@ -41,7 +45,12 @@ pub(crate) trait Accepts: Sized + Send {
     const MEDIA: Option<&'static str>;
 
     /// Reads it, or as much as is needed to begin.
-    fn take(body: Body, bounds: &Bounds) -> impl Future<Output = Result<Self, Problem>> + Send;
+    fn take(body: &mut Intake) -> impl Future<Output = Result<Self, Problem>> + Send;
+
+    /// How large it may be, in bytes.
+    fn limit(_: &Bounds) -> u64 {
+        MAX_BODY
+    }
 
     /// Its schema.
     fn schema(generator: &mut SchemaGenerator) -> Value;
@@ -63,7 +72,7 @@ pub(crate) trait Answers {
 impl Accepts for () {
     const MEDIA: Option<&'static str> = None;
 
-    async fn take(_: Body, _: &Bounds) -> Result<Self, Problem> {
+    async fn take(_: &mut Intake) -> Result<Self, Problem> {
         Ok(())
     }
 
@@ -78,19 +87,12 @@ pub(crate) struct Message<T>(pub(crate) T);
 impl<T: DeserializeOwned + JsonSchema + Send> Accepts for Message<T> {
     const MEDIA: Option<&'static str> = Some("application/json");
 
-    async fn take(body: Body, bounds: &Bounds) -> Result<Self, Problem> {
-        let collecting = Limited::new(body, MAX_BODY).collect();
-        let collected = timeout(bounds.stall, collecting).await.map_err(|_| {
-            Problem::new(Fault::TooSlow, "the body of the request did not come in time", "send it at once")
-        })?;
-        let bytes = collected.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Problem::new(Fault::TooLarge, format!("the body is longer than {MAX_BODY} bytes"), "")
-            } else {
-                Problem::malformed("the body of the request was cut off")
-            }
-        })?;
-        serde_json::from_slice(&bytes.to_bytes())
+    async fn take(body: &mut Intake) -> Result<Self, Problem> {
+        let mut bytes = Vec::new();
+        while let Some(part) = body.part().await? {
+            bytes.extend_from_slice(&part);
+        }
+        serde_json::from_slice(&bytes)
             .map(Message)
             .map_err(|error| Problem::malformed(format!("the body is not as expected: {error}")))
     }
@@ -112,19 +114,71 @@ impl<T: Serialize + JsonSchema> Answers for Message<T> {
     }
 }
 
-/// An archive that is being uploaded; the handler reads it.
-pub(crate) struct Archive(pub(crate) Body);
+/// An archive that is being uploaded.
+pub(crate) struct Archive(pub(crate) Intake);
 
 impl Accepts for Archive {
     const PATIENCE: Duration = UPLOAD_PATIENCE;
     const MEDIA: Option<&'static str> = Some("application/x-tar");
 
-    async fn take(body: Body, _: &Bounds) -> Result<Self, Problem> {
-        Ok(Archive(body))
+    /// Takes it as it is; the handler reads it.
+    async fn take(body: &mut Intake) -> Result<Self, Problem> {
+        Ok(Archive(body.take()))
+    }
+
+    fn limit(bounds: &Bounds) -> u64 {
+        bounds.artifact.0
     }
 
     fn schema(_: &mut SchemaGenerator) -> Value {
         json!({ "type": "string", "contentMediaType": "application/x-tar" })
+    }
+}
+
+/// A request's body as it comes in.
+pub(crate) struct Intake {
+    body: Body,
+    size: u64,
+    limit: u64,
+    stall: Duration,
+}
+
+impl Intake {
+    pub(crate) fn new(body: Body, limit: u64, stall: Duration) -> Intake {
+        Intake { body, size: 0, limit, stall }
+    }
+
+    fn take(&mut self) -> Intake {
+        Intake { body: std::mem::take(&mut self.body), ..*self }
+    }
+
+    /// The next part; nothing at the end.
+    ///
+    /// # Errors
+    /// When it stands still, is cut off, or is too large.
+    pub(crate) async fn part(&mut self) -> Result<Option<Bytes>, Problem> {
+        let frame = timeout(self.stall, self.body.frame()).await.map_err(|_| {
+            let message = format!("the body of the request stood still for {} seconds", self.stall.as_secs_f32());
+            Problem::new(Fault::TooSlow, message, "send it again, without pauses")
+        })?;
+        let Some(frame) = frame else { return Ok(None) };
+        let frame = frame.map_err(|_| Problem::malformed("the body of the request was cut off"))?;
+        // Trailers say nothing here.
+        let part = frame.into_data().unwrap_or_default();
+        self.size += part.len() as u64;
+        if self.size > self.limit {
+            let message = format!("the body of the request is larger than the {} allowed", model::Bytes(self.limit));
+            return Err(Problem::new(Fault::TooLarge, message, "leave out what is not needed"));
+        }
+        Ok(Some(part))
+    }
+
+    /// Reads on for a moment when the answer is decided before the end: a client that is still sending then hears the
+    /// answer, and not only that the connection was cut.
+    pub(crate) async fn linger(&mut self) {
+        self.limit = self.size.saturating_add(LINGER);
+        let reading = async { while matches!(self.part().await, Ok(Some(_))) {} };
+        let _ = timeout(LINGER_PATIENCE, reading).await;
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::{
     Loop, Problem,
     access::Peer,
-    body::{Accepts, Answers},
+    body::{Accepts, Answers, Intake},
     problem::Fault,
     served::Served,
 };
@@ -17,7 +17,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 use control::{Refusal, refusal::Code};
-use http::HeaderMap;
+use http::{HeaderMap, request::Parts};
 use model::{Actor, ServiceKey};
 use policy::{Act, Answer, Question};
 use schemars::{JsonSchema, SchemaGenerator};
@@ -144,16 +144,40 @@ where
     R: Future<Output = Result<A, Problem>>,
 {
     let (mut parts, body) = request.into_parts();
+    let mut body = Intake::new(body, B::limit(&served.bounds), served.bounds.stall);
+    let admitted = match admit::<P, Q>(&served, needs, &mut parts).await {
+        Ok((actor, path, query)) => B::take(&mut body).await.map(|body| (actor, path, query, body)),
+        Err(problem) => Err(problem),
+    };
+    match admitted {
+        Ok((actor, path, query, body)) => {
+            handle(Call { served, actor, headers: parts.headers, path, query, body }).await
+        }
+        Err(problem) => {
+            body.linger().await;
+            Err(problem)
+        }
+    }
+}
+
+/// Who asks and for what, when they may.
+async fn admit<P: Place, Q: DeserializeOwned>(
+    served: &Served,
+    needs: Needs,
+    parts: &mut Parts,
+) -> Result<(Actor, P, Q), Problem> {
     let peer = parts.extensions.get::<Peer>().cloned().unwrap_or(Peer::Network);
     let actor = peer.identify(&served.access, &parts.headers)?;
-    let Path(path) =
-        Path::<P>::from_request_parts(&mut parts, &()).await.map_err(|e| Problem::malformed(e.body_text()))?;
+    let Path(path) = Path::<P>::from_request_parts(parts, &())
+        .await
+        .map_err(|error| Problem::malformed(error.body_text().replacen("Invalid URL: ", "", 1)))?;
     if let Needs::Act(act) = needs {
         permit(&served.control, &actor, act, path.service())?;
     }
-    let Query(query) = Query::<Q>::try_from_uri(&parts.uri).map_err(|e| Problem::malformed(e.body_text()))?;
-    let body = B::take(body, &served.bounds).await?;
-    handle(Call { served, actor, headers: parts.headers, path, query, body }).await
+    let Query(query) = Query::<Q>::try_from_uri(&parts.uri).map_err(|error| {
+        Problem::malformed(error.body_text().replacen("Failed to deserialize query string: ", "in the query, ", 1))
+    })?;
+    Ok((actor, path, query))
 }
 
 /// Asks policy. The one place where the API does; commands are asked about by `control`.

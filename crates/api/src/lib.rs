@@ -27,6 +27,9 @@ mod endpoints;
 mod openapi;
 mod served;
 
+#[cfg(test)]
+mod tests;
+
 pub use access::Access;
 pub use backend::{Backend, Reply, Upload};
 pub use client::Client;

@@ -185,9 +185,12 @@ impl TryFrom<serde_json::Value> for Secrets {
         let serde_json::Value::Object(fields) = value else {
             return Err("secrets are an object of names and texts".to_owned());
         };
-        let text = |(name, value)| match value {
-            serde_json::Value::String(text) => Ok((name, text)),
-            _ => Err(format!("the secret `{name}` is not a text")),
+        let text = |(name, value)| {
+            if let serde_json::Value::String(text) = value {
+                Ok((name, text))
+            } else {
+                Err(format!("the secret `{name}` is not a text"))
+            }
         };
         fields.into_iter().map(text).collect::<Result<_, _>>().map(Secrets)
     }

@@ -197,3 +197,38 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_status_and_survives_the_wire() {
+        use refusal::Code as R;
+        let codes = [
+            (R::Denied, 403),
+            (R::ReasonRequired, 422),
+            (R::UnknownService, 404),
+            (R::UnknownRelease, 404),
+            (R::UnknownChange, 404),
+            (R::ChangeUnderWay, 409),
+            (R::WrongPhase, 409),
+            (R::NothingToDo, 409),
+            (R::Invalid, 422),
+            (R::RouteTaken, 422),
+            (R::PlanChanged, 409),
+            (R::OwnApproval, 409),
+            (R::NoRollbackTarget, 409),
+        ];
+        for (code, status) in codes {
+            let problem = Problem::from(Refusal::new(code, "no", "yes"));
+            assert_eq!(problem.status().as_u16(), status, "{code:?}");
+            let sent = serde_json::to_string(&problem).unwrap();
+            assert_eq!(serde_json::from_str::<Problem>(&sent).unwrap(), problem);
+        }
+        let fault = Problem::new(Fault::Busy, "no", "");
+        let sent = serde_json::to_string(&fault).unwrap();
+        assert_eq!(sent, r#"{"code":"busy","message":"no","hint":""}"#);
+        assert_eq!(serde_json::from_str::<Problem>(&sent).unwrap(), fault);
+    }
+}

@@ -31,7 +31,7 @@ use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -58,6 +58,8 @@ pub struct Bounds {
     pub head: Duration,
     /// How long a body may stand still, either way.
     pub stall: Duration,
+    /// How often a silent event stream says that it is still there.
+    pub keep_alive: Duration,
 }
 
 impl Default for Bounds {
@@ -69,6 +71,7 @@ impl Default for Bounds {
             artifact: Bytes::mib(2048),
             head: Duration::from_secs(15),
             stall: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(15),
         }
     }
 }
@@ -119,14 +122,16 @@ struct Server {
 
 impl Server {
     async fn accept(self, listener: Listener) {
-        while let Ok(place) = self.connections.clone().acquire_owned().await {
+        loop {
             let accepted = match &listener.0 {
-                Kind::Unix { listener, .. } => accept_user(listener).await.map(|(stream, peer)| {
-                    self.clone().spawn(stream, peer, place);
-                }),
-                Kind::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                    self.clone().spawn(stream, Peer::Network, place);
-                }),
+                Kind::Unix { listener, .. } => match accept_user(listener).await {
+                    Ok((stream, peer)) => self.spawn(stream, peer).await,
+                    Err(error) => Err(error),
+                },
+                Kind::Tcp(listener) => match listener.accept().await {
+                    Ok((stream, _)) => self.spawn(stream, Peer::Network).await,
+                    Err(error) => Err(error),
+                },
             };
             if let Err(error) = accepted {
                 tracing::warn!(%error, "cannot accept a connection to the API");
@@ -135,14 +140,18 @@ impl Server {
         }
     }
 
-    fn spawn<S>(self, stream: S, peer: Peer, place: OwnedSemaphorePermit)
+    /// Begins to answer a connection, when there is a place for it; until then no other is accepted.
+    async fn spawn<S>(&self, stream: S, peer: Peer) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let place = self.connections.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let server = self.clone();
         tokio::spawn(async move {
-            self.converse(stream, peer).await;
+            server.converse(stream, peer).await;
             drop(place);
         });
+        Ok(())
     }
 
     /// Answers the requests of one connection.

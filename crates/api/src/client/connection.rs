@@ -82,9 +82,12 @@ impl Target {
     async fn connect<S>(&self, connecting: impl Future<Output = io::Result<S>>) -> Result<S, Error> {
         let address = self.to_string();
         let timed_out = |_| Error::Timeout { address: address.clone(), waited: CONNECT_PATIENCE };
-        timeout(CONNECT_PATIENCE, connecting).await.map_err(timed_out)?.map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::NotRunning { address, source },
-            _ => Error::Connect { address, source },
+        timeout(CONNECT_PATIENCE, connecting).await.map_err(timed_out)?.map_err(|source| {
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+                Error::NotRunning { address, source }
+            } else {
+                Error::Connect { address, source }
+            }
         })
     }
 

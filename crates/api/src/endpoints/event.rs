@@ -11,11 +11,8 @@ use crate::{
 use bytes::Bytes;
 use control::{Entry, story::Subject};
 use model::{Seq, Time};
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc};
 use tokio::time::timeout;
-
-/// How often a comment says that the stream is still there, so that both ends notice when it is not.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) async fn follow(call: Call<(), EventsQuery, ()>) -> Result<Events, Problem> {
     let length = call.served.control.snapshot().length;
@@ -53,13 +50,14 @@ struct Following {
 impl Following {
     async fn run(mut self) -> Result<(), Ended> {
         let mut length = self.served.control.length_changes();
+        let keep_alive = self.served.bounds.keep_alive;
         self.outlet.send(Ok(Bytes::from(format!(": from {}\n\n", self.next)))).await?;
         loop {
             let durable = *length.borrow_and_update();
             while self.next.0 < durable {
                 self.page(durable).await?;
             }
-            match self.outlet.wait(timeout(KEEP_ALIVE, length.changed())).await? {
+            match self.outlet.wait(timeout(keep_alive, length.changed())).await? {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(Ended),
                 Err(_) => self.outlet.send(Ok(Bytes::from_static(b": still here\n\n"))).await?,

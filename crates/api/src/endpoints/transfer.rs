@@ -3,23 +3,16 @@
 use super::view::{ServicePlace, unknown_service};
 use crate::{
     Problem, Upload,
-    body::{Archive, Message, Output},
+    body::{Archive, Intake, Message, Output},
     endpoint::Call,
     message::{Artifact, LogQuery, Secrets, SecretsStored},
-    problem::Fault,
 };
-use axum::body::Body;
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use std::{io, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use std::io;
+use tokio::sync::mpsc;
 
 /// How many parts of an upload may wait to be stored.
 const WAITING: usize = 16;
-/// How much of a body is still read after its fate is decided, in bytes, and for how long: a client that is still
-/// sending hears the answer instead of a cut connection.
-const LINGER: u64 = 4 << 20;
-const LINGER_PATIENCE: Duration = Duration::from_secs(2);
 /// The lines of a log when nobody says how many, and the most there are.
 const LINES: u32 = 100;
 const MAX_LINES: u32 = 100_000;
@@ -27,67 +20,33 @@ const MAX_LINES: u32 = 100_000;
 pub(super) async fn put_artifact(call: Call<(), (), Archive>) -> Result<Message<Artifact>, Problem> {
     let _place = call.served.upload_place()?;
     let (parts, stored) = mpsc::channel(WAITING);
-    let bounds = &call.served.bounds;
-    let mut body = Incoming { body: call.body.0, size: 0, limit: bounds.artifact.0, stall: bounds.stall };
+    let Archive(mut body) = call.body;
     let storing = call.served.backend.put_artifact(Upload::new(stored));
-    let (carried, stored) = tokio::join!(body.carry(parts), storing);
-    let _ = timeout(LINGER_PATIENCE, body.linger()).await;
+    let (carried, stored) = tokio::join!(carry(&mut body, parts), storing);
+    body.linger().await;
     // What is wrong with the upload explains what the store then says of it.
     carried?;
     stored.map(Message)
 }
 
-/// A body as it comes in.
-struct Incoming {
-    body: Body,
-    size: u64,
-    limit: u64,
-    stall: Duration,
-}
-
-impl Incoming {
-    /// Hands it on until its end, or until nobody takes it any more.
-    async fn carry(&mut self, parts: mpsc::Sender<io::Result<Bytes>>) -> Result<(), Problem> {
-        loop {
-            let part = tokio::select! {
-                part = self.part() => part,
-                () = parts.closed() => return Ok(()),
-            };
-            let (part, end) = match part {
-                Ok(Some(part)) => (Ok(part), None),
-                Ok(None) => return Ok(()),
-                Err(problem) => (Err(io::Error::other(problem.message.clone())), Some(problem)),
-            };
-            if parts.send(part).await.is_err() {
-                return Ok(());
-            }
-            if let Some(problem) = end {
-                return Err(problem);
-            }
+/// Hands a body on until its end, or until nobody takes it any more.
+async fn carry(body: &mut Intake, parts: mpsc::Sender<io::Result<Bytes>>) -> Result<(), Problem> {
+    loop {
+        let part = tokio::select! {
+            part = body.part() => part,
+            () = parts.closed() => return Ok(()),
+        };
+        let (part, end) = match part {
+            Ok(Some(part)) => (Ok(part), None),
+            Ok(None) => return Ok(()),
+            Err(problem) => (Err(io::Error::other(problem.message.clone())), Some(problem)),
+        };
+        if parts.send(part).await.is_err() {
+            return Ok(());
         }
-    }
-
-    async fn part(&mut self) -> Result<Option<Bytes>, Problem> {
-        let frame = timeout(self.stall, self.body.frame()).await.map_err(|_| {
-            let message = format!("the upload stood still for {} seconds", self.stall.as_secs());
-            Problem::new(Fault::TooSlow, message, "send it again")
-        })?;
-        let Some(frame) = frame else { return Ok(None) };
-        let frame = frame.map_err(|_| Problem::new(Fault::Malformed, "the upload was cut off", "send it again"))?;
-        // Trailers say nothing here.
-        let part = frame.into_data().unwrap_or_default();
-        self.size += part.len() as u64;
-        if self.size > self.limit {
-            let message = format!("the artifact is larger than the {} that are allowed", model::Bytes(self.limit));
-            return Err(Problem::new(Fault::TooLarge, message, "leave out what the service does not need"));
+        if let Some(problem) = end {
+            return Err(problem);
         }
-        Ok(Some(part))
-    }
-
-    async fn linger(&mut self) {
-        let until = self.size + LINGER;
-        self.limit = u64::MAX;
-        while self.size < until && matches!(self.part().await, Ok(Some(_))) {}
     }
 }
 
