@@ -4,6 +4,7 @@
 //! Fields may be added, with a default; unknown fields are ignored; nothing is ever renamed or removed.
 
 use crate::{Error, cbor};
+use imbl::OrdMap;
 use model::{Actor, Seq, Time};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt};
@@ -123,7 +124,8 @@ pub enum Gap {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Numbering {
     next: Seq,
-    streams: BTreeMap<String, u64>,
+    /// Persistent, because the event loop numbers ahead of the disk on a copy, at every turn.
+    streams: OrdMap<String, u64>,
 }
 
 impl Numbering {
