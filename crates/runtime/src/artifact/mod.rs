@@ -7,9 +7,9 @@
 //! ```
 //!
 //! What always holds: a tree that is there is complete and durable, and its name is the digest of what it contains
-//! ([`tree`]); nothing in an archive can write or point outside of its tree; taking in the same again changes nothing.
+//! (`tree`); nothing in an archive can write or point outside of its tree; taking in the same again changes nothing.
 //!
-//! [`pack`] is the other side: it makes the archive from what a person has. Start reading at [`intake`].
+//! [`pack`] is the other side: it makes the archive from what a person has. Start reading at `intake`.
 
 mod executable;
 mod garbage;

@@ -1,8 +1,9 @@
 //! Taking over what an earlier `serve` left running: nothing is started, nothing is stopped.
 
 use super::{
+    attempt::Link,
     board::Board,
-    keep::{self, Adopted, Link},
+    keep::{self, Adopted},
     launch::{self, Yard},
     sweep,
 };

@@ -1,26 +1,18 @@
-//! The life of one instance, as one task: launch, watch, stop, report, and again for the next attempt.
+//! The life of one instance, as one task: attempt after attempt, until it is forgotten. One attempt is [`Attempt`].
 
 use super::{
-    board::Board,
-    launch::{self, Running, Yard},
+    attempt::{Attempt, Ended, Link},
+    board::{Board, Wanted},
+    launch::{self, Yard},
     sweep,
-    vigil::{self, Health},
 };
 use crate::{
     in_full, layout, logs,
-    shim::{
-        self,
-        protocol::{Assignment, State, Status, ToShim},
-    },
+    shim::protocol::{Assignment, Status},
 };
-use model::{Exit, InstanceId, InstanceSpec, Phase, Span, wire};
-use std::{net::SocketAddr, sync::Arc};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::UnixStream,
-    sync::{Notify, SemaphorePermit},
-    task::spawn_blocking,
-};
+use model::{Exit, InstanceId, InstanceSpec, Phase, Span};
+use std::sync::Arc;
+use tokio::{sync::Notify, task::spawn_blocking};
 
 /// How often an attempt is made again on another port when somebody else took the first.
 const PORT_TRIES: u32 = 3;
@@ -53,22 +45,15 @@ pub(super) async fn keep(yard: Arc<Yard>, board: Arc<Board>, id: InstanceId, ado
     }
 }
 
-struct Keeper {
-    yard: Arc<Yard>,
-    board: Arc<Board>,
-    id: InstanceId,
-    wake: Arc<Notify>,
-}
-
-/// How an attempt ended, as far as it matters for another try on another port.
-struct Ended {
-    phase: Phase,
-    was_ready: bool,
-    was_stopped: bool,
+pub(super) struct Keeper {
+    pub(super) yard: Arc<Yard>,
+    pub(super) board: Arc<Board>,
+    pub(super) id: InstanceId,
+    pub(super) wake: Arc<Notify>,
 }
 
 impl Keeper {
-    fn wants(&self, what: impl FnOnce(&mut super::board::Wanted) -> bool) -> bool {
+    fn wants(&self, what: impl FnOnce(&mut Wanted) -> bool) -> bool {
         self.board.wanted(self.id, what).unwrap_or(false)
     }
 
@@ -90,7 +75,7 @@ impl Keeper {
             let address = launch::address(port);
             report(Phase::Starting("is being launched".to_owned()), Some(address));
             let ended = match self.launch(&spec, port).await {
-                Ok((assignment, link)) => self.live(Arc::new(assignment), link, None, address, turn.take()).await,
+                Ok((assignment, link)) => Attempt::new(self, assignment, link, address, turn.take()).live(None).await,
                 Err(text) => Ended { phase: Phase::Failed(text), was_ready: false, was_stopped: false },
             };
             self.board.ports().release(port);
@@ -118,94 +103,13 @@ impl Keeper {
     async fn resume(&self, adopted: Adopted) {
         let Adopted { assignment, link, status } = adopted;
         let (attempt, address) = (status.attempt, launch::address(status.port));
-        let ended = self.live(Arc::new(assignment), link, Some(status), address, None).await;
+        let ended = Attempt::new(self, assignment, link, address, None).live(Some(status)).await;
         self.board.ports().release(address.port());
         self.board.report(self.id, attempt, ended.phase, Some(address));
     }
 
-    /// From a connected shim to the end of its child.
-    async fn live(
-        &self,
-        assignment: Arc<Assignment>,
-        mut link: Link,
-        mut first: Option<Status>,
-        address: SocketAddr,
-        mut turn: Option<SemaphorePermit<'_>>,
-    ) -> Ended {
-        let run = &assignment.spec.run;
-        let attempt = assignment.spec.attempt;
-        let mut vigil: Option<vigil::Vigil> = None;
-        let mut health = Health::default();
-        let mut stopping: Option<Span> = None;
-        let over = |phase, health: &Health, stopping: Option<Span>| Ended {
-            phase,
-            was_ready: health.was_ready,
-            was_stopped: stopping.is_some(),
-        };
-        loop {
-            if let Some(span) = self.stop_deadline(run.stop_deadline)
-                && stopping.is_none_or(|before| span < before)
-            {
-                stopping = Some(span);
-                vigil = None;
-                self.board.report(self.id, attempt, Phase::Stopping, Some(address));
-                // When the shim is gone, the next read says so.
-                let _ = link.tell(&ToShim::Stop(span)).await;
-            }
-            let status = match first.take() {
-                Some(status) => Some(status),
-                None => tokio::select! {
-                    status = link.hear() => match status {
-                        Some(status) => Some(status),
-                        None => return over(self.after_silence(&assignment).await, &health, stopping),
-                    },
-                    change = vigil::next(&mut vigil) => {
-                        let was_ready = health.was_ready;
-                        health.take(change);
-                        if health.was_ready && !was_ready {
-                            let _ = link.tell(&ToShim::Ready).await;
-                        }
-                        self.board.report(self.id, attempt, health.phase(), Some(address));
-                        None
-                    }
-                    () = self.wake.notified() => None,
-                },
-            };
-            let Some(status) = status else { continue };
-            match &status.state {
-                State::Starting => {}
-                State::Running if stopping.is_none() && vigil.is_none() => {
-                    turn = None;
-                    health.was_ready |= status.ready.is_some();
-                    health.ready = if health.was_ready { Ok(()) } else { Err("has just begun".to_owned()) };
-                    self.board.report(self.id, attempt, health.phase(), Some(address));
-                    vigil = Some(vigil::Vigil::begin(self.running(&assignment, address, status), &self.board, &health));
-                }
-                State::Running => {}
-                State::Stopping => {
-                    (vigil, turn) = (None, None);
-                    self.board.report(self.id, attempt, Phase::Stopping, Some(address));
-                }
-                State::Exited(exit) => return over(Phase::Exited(exit.clone()), &health, stopping),
-                State::Failed(text) => return over(Phase::Failed(text.clone()), &health, stopping),
-            }
-            // Held for as long as the launch takes.
-            let _ = &turn;
-        }
-    }
-
-    fn running(&self, assignment: &Arc<Assignment>, address: SocketAddr, status: Status) -> Running {
-        Running {
-            yard: self.yard.clone(),
-            assignment: assignment.clone(),
-            directory: layout::instance(&self.yard.data, self.id),
-            address,
-            status,
-        }
-    }
-
     /// How long the instance may take to stop, when it is to.
-    fn stop_deadline(&self, regular: Span) -> Option<Span> {
+    pub(super) fn stop_deadline(&self, regular: Span) -> Option<Span> {
         self.board.wanted(self.id, |wanted| {
             let stop = wanted.stop || wanted.start.is_some();
             // There is nothing to hurry as long as it is to run.
@@ -217,20 +121,6 @@ impl Keeper {
     async fn stop_wanted(&self) {
         while !self.wants(|wanted| wanted.stop || wanted.now) {
             self.wake.notified().await;
-        }
-    }
-
-    /// The shim hung up: it has said its last, or it is gone and its child with it.
-    async fn after_silence(&self, assignment: &Assignment) -> Phase {
-        let directory = layout::instance(&self.yard.data, self.id);
-        let status = shim::last_status(&directory).filter(|status| status.attempt == assignment.spec.attempt);
-        match status.map(|status| status.state) {
-            Some(State::Exited(exit)) => Phase::Exited(exit),
-            Some(State::Failed(text)) => Phase::Failed(text),
-            Some(State::Starting | State::Running | State::Stopping) | None => {
-                let _ = spawn_blocking(move || sweep::what_is_left(&directory)).await;
-                Phase::Exited(Exit::Lost)
-            }
         }
     }
 
@@ -248,38 +138,5 @@ impl Keeper {
         };
         let _ = spawn_blocking(forget).await;
         self.board.remove(self.id);
-    }
-}
-
-/// The connection to a shim.
-pub(super) struct Link {
-    stream: UnixStream,
-    decoder: wire::Decoder,
-}
-
-impl Link {
-    pub(super) fn new(stream: std::os::unix::net::UnixStream) -> std::io::Result<Link> {
-        stream.set_nonblocking(true)?;
-        Ok(Link { stream: UnixStream::from_std(stream)?, decoder: wire::Decoder::default() })
-    }
-
-    /// The next status; `None` when the shim is gone or makes no sense. Nothing is lost when this is dropped half way.
-    pub(super) async fn hear(&mut self) -> Option<Status> {
-        loop {
-            match self.decoder.next_message() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) => {}
-                Err(_) => return None,
-            }
-            let mut buffer = [0; 4096];
-            match self.stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => return None,
-                Ok(n) => self.decoder.push(&buffer[..n]),
-            }
-        }
-    }
-
-    async fn tell(&mut self, order: &ToShim) -> std::io::Result<()> {
-        self.stream.write_all(&wire::encode(order).map_err(std::io::Error::other)?).await
     }
 }

@@ -1,13 +1,14 @@
 //! The process driver: instances are processes of this machine, each behind a shim.
 //!
-//! Every instance has one task ([`keep`]) that owns its life, from the first attempt until it is forgotten. What is
-//! asked of it is not a queue but a few facts ([`board::Wanted`]), so that asking twice costs nothing and nothing grows.
+//! Every instance has one task (`keep`) that owns its life, from the first attempt until it is forgotten. What is
+//! asked of it is not a queue but a few facts (`board::Wanted`), so that asking twice costs nothing and nothing grows.
 //! The driver keeps no file of its own: after a restart everything is learnt from the instances' directories and from
 //! the shims that answer there.
 //!
-//! Start reading at [`keep`].
+//! Start reading at `keep`.
 
 mod adopt;
+mod attempt;
 mod board;
 mod keep;
 mod launch;

@@ -1,7 +1,7 @@
 //! The shim: one small process per instance that owns the child, its output and its exit status.
 //!
 //! It lives in a session of its own and outlives `serve`; whoever comes next connects to `shim.sock` in the instance's
-//! directory, or reads `status.json` when the shim is done. It is one thread in one loop ([`watch`]): everything it
+//! directory, or reads `status.json` when the shim is done. It is one thread in one loop (`watch`): everything it
 //! waits for is a file descriptor. It never restarts its child.
 //!
 //! What always holds: when the shim is killed, the kernel kills the child; when the child has ended, everything that it
