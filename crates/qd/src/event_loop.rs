@@ -99,8 +99,12 @@ impl<S: Keeper> EventLoop<S> {
             turn.follow();
             let Turn { entries, encoded, waiting, .. } = turn;
             let outcome = self.commit(&entries, &encoded);
-            if !entries.is_empty() {
+            if !entries.is_empty() && refusing != outcome.stopped {
                 refusing.clone_from(&outcome.stopped);
+                match &refusing {
+                    Some(why) => tracing::error!(why, "the ledger takes no entries; services and their traffic go on"),
+                    None => tracing::info!("the ledger takes entries again"),
+                }
             }
             self.publish(&observed, refusing.clone());
             answer(waiting, &outcome);
@@ -123,7 +127,6 @@ impl<S: Keeper> EventLoop<S> {
     fn commit(&mut self, entries: &[Entry], encoded: &[Vec<u8>]) -> Outcome {
         for (entries, bytes) in entries.chunks(MAX_BATCH).zip(encoded.chunks(MAX_BATCH)) {
             if let Err(error) = self.store.append(self.numbering.next(), bytes) {
-                tracing::error!(%error, "the ledger takes no entries; services and their traffic go on");
                 return Outcome { length: self.numbering.next().0, stopped: Some(error.to_string()) };
             }
             for entry in entries {
@@ -141,104 +144,6 @@ impl<S: Keeper> EventLoop<S> {
         let length = self.numbering.next().0;
         let (state, now) = (self.state.clone(), self.clock.now());
         self.outlets.readers.publish(Snapshot { state, observed: observed.clone(), now, length, refusing });
-    }
-
-    fn sign(&mut self) -> Result<(), String>;
-
-    /// Keeps a snapshot of the state after all entries there are. Snapshots can be lost; a failure is only logged.
-    fn keep_snapshot(&mut self, state: &State, numbering: &Numbering);
-}
-
-/// What leaves the loop.
-pub struct Outlets {
-    /// The state and the observation, after every turn.
-    pub readers: LoopEnd,
-    /// What to do. Called with everything in which the world differs from what is intended.
-    pub perform: Box<dyn FnMut(Vec<Planned>) + Send>,
-}
-
-/// The loop, before it runs.
-pub struct EventLoop<S> {
-    /// Where the ledger is kept.
-    pub store: S,
-    /// Where it ends.
-    pub numbering: Numbering,
-    /// What it folds to.
-    pub state: State,
-    /// The rules.
-    pub policy: Arc<Policy>,
-    /// The clock.
-    pub clock: Clock,
-    /// The way out.
-    pub outlets: Outlets,
-}
-
-/// How many entries may pass before the next snapshot.
-const SNAPSHOT_EVERY: u64 = 10_000;
-
-impl<S: Keeper> EventLoop<S> {
-    /// Turns until [`Event::End`], or until nobody can send any more. Returns the store, so that it is closed by its owner.
-    pub fn run(mut self, mut events: mpsc::Receiver<Event>) -> S {
-        let mut observed = Observed::default();
-        let mut snapshot_at = self.numbering.next().0;
-        // Why the last append failed. Only one that succeeds shows that the reason is gone.
-        let mut refusing = None;
-        self.publish(&observed, None);
-        while let Some(first) = events.blocking_recv() {
-            let tick = matches!(first, Event::Tick);
-            let mut turn = Turn::begin(&self.state, &self.numbering, &self.policy, &mut observed, &mut self.clock);
-            let mut end = turn.take(first);
-            while !end && turn.entries.len() < MAX_BATCH {
-                let Ok(next) = events.try_recv() else { break };
-                end = turn.take(next);
-            }
-            turn.follow();
-            let Turn { entries, encoded, waiting, .. } = turn;
-            let outcome = self.commit(&entries, &encoded);
-            if !entries.is_empty() {
-                refusing.clone_from(&outcome.stopped);
-            }
-            self.publish(&observed, refusing.clone());
-            answer(waiting, &outcome);
-            (self.outlets.perform)(control::plan(&self.state, &observed, self.clock.now()));
-            if tick || end {
-                self.sign();
-            }
-            if self.numbering.next().0 >= snapshot_at + SNAPSHOT_EVERY || end {
-                self.store.keep_snapshot(&self.state, &self.numbering);
-                snapshot_at = self.numbering.next().0;
-            }
-            if end {
-                break;
-            }
-        }
-        self.store
-    }
-
-    /// Makes entries durable and folds them in. Returns how many were made durable, and what stopped the rest.
-    fn commit(&mut self, entries: &[Entry], encoded: &[Vec<u8>]) -> Outcome {
-        for (entries, bytes) in entries.chunks(MAX_BATCH).zip(encoded.chunks(MAX_BATCH)) {
-            if let Err(error) = self.store.append(self.numbering.next(), bytes) {
-                tracing::error!(%error, "the ledger takes no entries; services and their traffic go on");
-                return Outcome { length: self.numbering.next().0, stopped: Some(error.to_string()) };
-            }
-            for entry in entries {
-                if let Err(gap) = self.numbering.accept(entry) {
-                    // Numbered by the same numbering a moment ago: cannot happen, and must not be hidden if it does.
-                    tracing::error!(%gap, "an entry does not follow the one before it");
-                }
-                control::apply(&mut self.state, entry);
-            }
-        }
-        Outcome { length: self.numbering.next().0, stopped: None }
-    }
-
-    fn publish(&mut self, observed: &Observed) {
-        let length = self.numbering.next().0;
-        let now = self.clock.now();
-        let snapshot = Snapshot { state: self.state.clone(), observed: observed.clone(), now, length };
-        self.outlets.snapshot.store(Arc::new(snapshot));
-        self.outlets.length.send_if_modified(|known| std::mem::replace(known, length) != length);
     }
 
     fn sign(&mut self) {
@@ -282,7 +187,16 @@ impl<'l> Turn<'l> {
         clock: &'l mut Clock,
     ) -> Turn<'l> {
         let (state, numbering) = (state.clone(), numbering.clone());
-        Turn { policy, observed, clock, state, numbering, entries: Vec::new(), encoded: Vec::new(), waiting: Vec::new() }
+        Turn {
+            policy,
+            observed,
+            clock,
+            state,
+            numbering,
+            entries: Vec::new(),
+            encoded: Vec::new(),
+            waiting: Vec::new(),
+        }
     }
 
     /// Takes one event. Returns whether the loop shall end.
@@ -338,7 +252,11 @@ impl<'l> Turn<'l> {
         let entries = self.numbering.number(drafts, now);
         let encoded = entries.iter().map(ledger::encode).collect::<Result<Vec<_>, _>>();
         let encoded = encoded.map_err(|error| {
-            Refusal::new(Code::Invalid, format!("it cannot be recorded: {error}"), "make it smaller, for example its environment")
+            Refusal::new(
+                Code::Invalid,
+                format!("it cannot be recorded: {error}"),
+                "make it smaller, for example its environment",
+            )
         })?;
         for entry in &entries {
             if let Err(gap) = self.numbering.accept(entry) {
@@ -367,4 +285,3 @@ fn answer(waiting: Vec<Waiting>, outcome: &Outcome) {
         drop(answer.send(result));
     }
 }
-

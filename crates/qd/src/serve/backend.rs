@@ -67,7 +67,11 @@ impl Backend for Disk {
             let taken = driver.artifacts().take_tar(&mut content, bounds);
             let digest = taken.map_err(|error| match error {
                 runtime::Error::Artifact(unfit) => Problem::invalid(unfit.to_string(), "nothing was stored"),
-                other => Problem::new(Fault::Unavailable, runtime::in_full(&other), "nothing was stored; `qd doctor` shows what is wrong"),
+                other => Problem::new(
+                    Fault::Unavailable,
+                    runtime::in_full(&other),
+                    "nothing was stored; `qd doctor` shows what is wrong",
+                ),
             })?;
             Ok(Artifact { digest, size: model::Bytes(content.bytes) })
         }))
@@ -76,7 +80,9 @@ impl Backend for Disk {
     fn put_secrets(&self, service: ServiceKey, values: Secrets) -> Reply<'_, Digest> {
         let driver = self.driver.clone();
         Box::pin(blocking(move || {
-            let unusable = |error: runtime::Error| Problem::invalid(format!("the secrets of {service}: {error}"), "nothing was stored");
+            let unusable = |error: runtime::Error| {
+                Problem::invalid(format!("the secrets of {service}: {error}"), "nothing was stored")
+            };
             let set = secrets::Secrets::new(values.0).map_err(unusable)?;
             driver.secrets().put(&set).map_err(|error| Problem::unavailable(runtime::in_full(&error)))
         }))
@@ -125,7 +131,9 @@ impl Backend for Disk {
             // A wish that is already waiting is as good as this one.
             match self.stop.try_send(request) {
                 Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => Ok(()),
-                Err(mpsc::error::TrySendError::Closed(_)) => Err(Problem::unavailable("Quarterdeck is stopping already")),
+                Err(mpsc::error::TrySendError::Closed(_)) => {
+                    Err(Problem::unavailable("Quarterdeck is stopping already"))
+                }
             }
         })
     }

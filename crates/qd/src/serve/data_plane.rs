@@ -33,8 +33,13 @@ const START: Duration = Duration::from_secs(10);
 /// How long a Hello may take.
 const HELLO: Duration = Duration::from_secs(5);
 /// The waits between attempts.
-const PAUSES: [Duration; 5] =
-    [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(10)];
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+];
 
 /// What the keeper needs.
 #[derive(Clone, Debug)]

@@ -122,7 +122,10 @@ impl Keeper for OnDisk {
             blob,
         };
         if let Err(error) = self.0.put_snapshot(&snapshot) {
-            tracing::warn!(error = super::in_full(&error), "no snapshot was kept; the next start takes a little longer");
+            tracing::warn!(
+                error = super::in_full(&error),
+                "no snapshot was kept; the next start takes a little longer"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Start reading at [`run`]; the loop itself is in [`crate::event_loop`].
 
 pub mod clock;
+pub mod tokens;
 
 mod backend;
 mod data_plane;
@@ -18,7 +19,7 @@ pub use stop::{Stopped, stop_without_serve};
 
 use crate::event_loop::{Event, EventLoop, Outlets, QUEUE};
 use api::{
-    Access, Listener, Loop, Snapshot,
+    Bounds, Listener, Loop, Snapshot,
     message::{Afterwards, ShutdownRequest},
 };
 use backend::Disk;
@@ -39,7 +40,7 @@ use store::{Place, Reader};
 use tokio::{
     net::UnixStream,
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval},
 };
 
@@ -84,7 +85,9 @@ pub enum Error {
     #[error("the ledger cannot be read")]
     Reader(#[source] store::Error),
     /// An address is taken.
-    #[error("{address} is taken by another program, so the data plane cannot listen there; stop that program, or set another address under [proxy] listen")]
+    #[error(
+        "{address} is taken by another program, so the data plane cannot listen there; stop that program, or set another address under [proxy] listen"
+    )]
     AddressTaken {
         /// Which.
         address: SocketAddr,
@@ -104,6 +107,9 @@ pub enum Error {
     /// The API cannot be served.
     #[error(transparent)]
     Api(#[from] api::Error),
+    /// The tokens of programs cannot be read.
+    #[error(transparent)]
+    Tokens(#[from] tokens::Error),
     /// The operating system refused something basic.
     #[error("{doing} failed")]
     System {
@@ -144,7 +150,11 @@ pub async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afterwards,
 
     let executable = std::env::current_exe().map_err(system("finding this program's own path"))?;
     let search_path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
-    let driver = process::ProcessDriver::open(process::Settings { data: data.clone(), executable: executable.clone(), search_path });
+    let driver = process::ProcessDriver::open(process::Settings {
+        data: data.clone(),
+        executable: executable.clone(),
+        search_path,
+    });
     let driver = Arc::new(driver.await?);
 
     let policy = Arc::new(settings.policy);
@@ -169,7 +179,8 @@ pub async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afterwards,
     let turning = std::thread::Builder::new().name("qd-loop".into()).spawn(move || drop(turn(event_loop, inbox)));
     let turning = turning.map_err(system("starting the loop's thread"))?;
 
-    let data_plane = data_plane::Settings { data: data.clone(), executable, listen: settings.listen, threads: settings.threads };
+    let data_plane =
+        data_plane::Settings { data: data.clone(), executable, listen: settings.listen, threads: settings.threads };
     let keeper = tokio::spawn(data_plane::keep(data_plane, tables, events.clone()));
     let feeders = [
         tokio::spawn(feed_commands(asked, events.clone())),
@@ -181,8 +192,11 @@ pub async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afterwards,
     let ledger = Arc::new(Mutex::new(Reader::open(&place).map_err(Error::Reader)?));
     let bounds = artifact::Bounds::default();
     let disk = Disk { data: data.clone(), driver: driver.clone(), ledger, stop, bounds };
-    let listeners = listeners(&data, settings.api_listen)?;
-    let serving = tokio::spawn(api::serve(listeners, api_loop, Arc::new(disk), Access::load(&data)?));
+    let listeners = listeners(&data, settings.api_listen).await?;
+    let access = tokens::access(&data)?;
+    let (end_api, api_ends) = oneshot::channel::<()>();
+    let ends = async { drop(api_ends.await) };
+    let serving = tokio::spawn(api::serve(listeners, api_loop, Arc::new(disk), access, Bounds::default(), ends));
     ready();
 
     let mut interrupted = signal(SignalKind::interrupt()).map_err(system("listening for signals"))?;
@@ -209,7 +223,8 @@ pub async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afterwards,
             _ = interrupted.recv() => tracing::warn!("stopped waiting; what still runs is adopted by the next `qd serve`"),
         }
     }
-    serving.abort();
+    drop(end_api);
+    drop(serving.await);
     Ok(afterwards)
 }
 
@@ -238,17 +253,20 @@ async fn preflight(data: &Path, listen: &[SocketAddr]) -> Result<(), Error> {
     for address in listen {
         match TcpListener::bind(address) {
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(Error::AddressTaken { address: *address }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(Error::AddressTaken { address: *address });
+            }
             Err(source) => return Err(Error::Address { address: *address, source }),
         }
     }
     Ok(())
 }
 
-fn listeners(data: &Path, tcp: Option<SocketAddr>) -> Result<Vec<Listener>, Error> {
-    let mut listeners = vec![Listener::unix(&data.join(API_SOCKET))?];
+async fn listeners(data: &Path, tcp: Option<SocketAddr>) -> Result<Vec<Listener>, Error> {
+    // Every user of the machine may connect; the kernel says who it is, and policy denies whoever has no role.
+    let mut listeners = vec![Listener::unix(&data.join(API_SOCKET), 0o666)?];
     if let Some(address) = tcp {
-        listeners.push(Listener::tcp(address)?);
+        listeners.push(Listener::tcp(address).await?);
     }
     Ok(listeners)
 }
