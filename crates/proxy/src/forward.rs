@@ -3,7 +3,7 @@
 //! ```text
 //!  arrive ── the head is there, within its bounds; whose host and path are these?     400, 404, 413, 503
 //!     │
-//!  assign ── random or sticky, with known weights; the guard's switch is looked at    no_instance
+//!   admit ── random or sticky, with known weights; the guard's switch is looked at    no_instance
 //!     │      (no instance at all: wait a little for a table that has one)             503
 //!  choose ── the less loaded of two random instances of the release
 //!     │
@@ -16,27 +16,26 @@
 //!   end ──── counted once, by how it ended and how long it took; offered to the guard
 //! ```
 //!
-//! From `assign` on, a [`Ticket`] makes sure of the last step, whatever happens. When the client goes away, hyper drops
+//! From `admit` on, a [`Ticket`] makes sure of the last step, whatever happens. When the client goes away, hyper drops
 //! the future or the body, and with it the ticket: `cancelled`.
 
 use crate::{
-    assign::{Point, unit_hash},
+    admit::{Assigned, admit},
     body::{Content, Kind, Progress, Relay, RequestBody, ResponseBody, Stage, Upload},
     client_io::Busy,
     connection::Client,
     headers,
-    lane::{Lane, Lanes},
+    lane::Lane,
     lifeline::{Leaving, Lifeline, Overdue},
     refusal::Refusal,
-    table::Key,
     tally::Outcome,
-    ticket::{Bet, Ticket},
+    ticket::Ticket,
     tunnel,
     upstream::{Connection, Replay, Upstream},
     worker::Worker,
 };
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, TRANSFER_ENCODING},
     request, response,
 };
@@ -45,9 +44,8 @@ use hyper::{
     client::conn::TrySendError,
     upgrade::{self, OnUpgrade},
 };
-use model::{ArmRole, Ratio};
 use std::{convert::Infallible, pin::pin, rc::Rc, time::Duration, time::Instant};
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::sleep_until;
 
 /// How often a request is sent at most.
 const TRIES: u32 = 3;
@@ -98,7 +96,7 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
         return Err(Refusal::Connect);
     }
     let host = host(&request)?;
-    let Assigned { ticket, arm, set_cookie } = assign(worker, &request, &host, began).await?;
+    let Assigned { ticket, arm, set_cookie } = admit(worker, &request, &host, began).await?;
     let lane = Rc::clone(ticket.lane());
     let traffic = &lane.service.traffic;
 
@@ -144,160 +142,6 @@ fn origin_form(head: &mut request::Parts) {
     if head.uri.authority().is_some() {
         let path = head.uri.path_and_query().cloned();
         head.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-    }
-}
-
-/// A request with the release that will answer it.
-struct Assigned {
-    ticket: Ticket,
-    arm: usize,
-    set_cookie: Option<HeaderValue>,
-}
-
-/// Finds the service and assigns the request to one of its releases. Waits for a while when no instance is there.
-async fn assign(
-    worker: &Rc<Worker>,
-    request: &Request<Incoming>,
-    host: &HeaderValue,
-    began: Instant,
-) -> Result<Assigned, Refusal> {
-    let mut given = None;
-    let mut waiting = None;
-    loop {
-        let lanes = worker.lanes();
-        let lane = find(&lanes, request, host)?;
-        let service = &lane.service;
-        if request.body().size_hint().lower() > service.traffic.max_body.0 {
-            return Err(Refusal::TooLarge(service.traffic.max_body, service.key.clone()));
-        }
-        let user = User::of(lane, request.headers(), worker, &mut given);
-        let Some(Choice { arm, bet }) = lane.choose(worker, &user, began) else {
-            return Err(Refusal::NoRelease(service.key.clone()));
-        };
-        let ticket = |arm, bet| Ticket::new(Rc::clone(worker), Rc::clone(lane), arm, began, bet);
-        let assigned = |arm, bet| Assigned { ticket: ticket(arm, bet), arm, set_cookie: user.set_cookie(lane) };
-        if lane.has_instance(arm) {
-            return Ok(assigned(arm, bet));
-        }
-        let no_instance = || {
-            ticket(arm, bet).settle(Outcome::NoInstance);
-            Refusal::NoInstance(service.key.clone())
-        };
-        if let Some(home) = lane.refuge(arm) {
-            no_instance();
-            return Ok(assigned(home, None));
-        }
-        let Some((_, changed)) = &mut waiting else {
-            let Some(held) = worker.hold() else { return Err(no_instance()) };
-            // No table is missed from here on; one that came just before is looked at first.
-            waiting = Some((held, worker.shared.changed.subscribe()));
-            continue;
-        };
-        if timeout_at((began + worker.shared.limits.hold).into(), changed.changed()).await.is_err() {
-            return Err(no_instance());
-        }
-    }
-}
-
-fn find<'a>(lanes: &'a Lanes, request: &Request<Incoming>, host: &HeaderValue) -> Result<&'a Rc<Lane>, Refusal> {
-    let path = request.uri().path();
-    lanes.find(host.as_bytes(), path.as_bytes()).ok_or_else(|| match lanes.table.services.is_empty() {
-        true => Refusal::NoTable,
-        false => Refusal::no_route(host.as_bytes(), path),
-    })
-}
-
-/// Who sent a request, as far as assignment is concerned.
-enum User {
-    /// Nobody in particular: each request is a unit.
-    Anyone,
-    /// Somebody: all requests of the same user are one unit.
-    Known(u64),
-    /// Somebody new, who is given this cookie value.
-    New(u64, u64),
-}
-
-impl User {
-    /// `given` keeps the value given to a new user while the request is assigned again.
-    fn of(lane: &Lane, headers: &HeaderMap, worker: &Worker, given: &mut Option<u64>) -> User {
-        let service = &lane.service;
-        match &service.sticky {
-            None => User::Anyone,
-            Some(Key::Header(name)) => match headers.get(name) {
-                Some(value) => User::Known(unit_hash(value.as_bytes(), service.salt)),
-                None => User::Anyone,
-            },
-            Some(Key::Cookie(name)) => match headers::cookie(headers, name) {
-                Some(value) => User::Known(unit_hash(value, service.salt)),
-                None => {
-                    let value = *given.get_or_insert_with(|| worker.random.next());
-                    User::New(unit_hash(cookie_value(value).as_bytes(), service.salt), value)
-                }
-            },
-        }
-    }
-
-    fn unit(&self) -> Option<u64> {
-        match self {
-            User::Anyone => None,
-            User::Known(hash) | User::New(hash, _) => Some(*hash),
-        }
-    }
-
-    fn set_cookie(&self, lane: &Lane) -> Option<HeaderValue> {
-        match (self, &lane.service.sticky) {
-            (User::New(_, value), Some(Key::Cookie(name))) => {
-                let cookie = format!("{name}={}; Path=/; HttpOnly; SameSite=Lax", cookie_value(*value));
-                HeaderValue::from_str(&cookie).ok()
-            }
-            (User::Anyone | User::Known(_) | User::New(..), _) => None,
-        }
-    }
-}
-
-fn cookie_value(value: u64) -> String {
-    format!("{value:016x}")
-}
-
-/// The arm a unit was assigned to, and what is needed to judge it.
-struct Choice {
-    arm: usize,
-    bet: Option<Bet>,
-}
-
-impl Lane {
-    /// Assigns a unit to an arm, with the weights and the guard as they are now. `None`: there is no arm.
-    fn choose(&self, worker: &Worker, user: &User, began: Instant) -> Option<Choice> {
-        let service = &self.service;
-        let tripped = service.guard.as_ref().is_some_and(|switch| switch.is_tripped());
-        let (arm, weight) = match service.split.home().filter(|_| tripped) {
-            Some(home) => (home, Ratio::ZERO),
-            None => {
-                let point = Point::from_uniform(user.unit().unwrap_or_else(|| worker.random.next()));
-                (service.split.arm(point)?, service.split.canary_weight())
-            }
-        };
-        let role = service.arms.get(arm)?.role;
-        let bet = match &service.guard {
-            None => None,
-            Some(switch) if began < self.warm_at => {
-                switch.skip();
-                None
-            }
-            Some(_) => Some(Bet { arm: role, weight, unit: user.unit() }),
-        };
-        Some(Choice { arm, bet })
-    }
-
-    /// The trusted release, when it can serve a unit of a canary that has no instance. The other way round would raise
-    /// the canary's exposure.
-    fn refuge(&self, arm: usize) -> Option<usize> {
-        let role = self.service.arms.get(arm)?.role;
-        self.service.split.home().filter(|home| role == ArmRole::Canary && self.has_instance(*home))
-    }
-
-    fn has_instance(&self, arm: usize) -> bool {
-        self.arms.get(arm).is_some_and(|arm| !arm.upstreams.is_empty())
     }
 }
 

@@ -16,6 +16,7 @@
 //!
 //! Start reading at [`forward`], the life of one request.
 
+mod admit;
 mod assign;
 mod body;
 mod client_io;
