@@ -6,6 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use model::{ChangeId, Digest, EnvironmentName, InstanceId, NameError, ReleaseId, Seq, ServiceName, Strategy};
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
+/// The heading of what every command takes.
+pub(crate) const GLOBAL_OPTIONS: &str = "Options of every command";
+/// The heading of what every command takes that changes something.
+pub(crate) const CHANGE_OPTIONS: &str = "Options of every change";
+
 /// Run production through one door: every change is planned, watched, reversible and recorded.
 #[derive(Parser, Debug)]
 #[command(name = "qd", version, max_term_width = 100, disable_help_subcommand = true, arg_required_else_help = true)]
@@ -21,7 +26,7 @@ pub(crate) struct Cli {
 
 /// Options that every command takes.
 #[derive(Args, Debug, Default)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = GLOBAL_OPTIONS)]
 pub(crate) struct Global {
     /// The configuration file [default: quarterdeck.toml here or in a directory above]
     #[arg(long, global = true, env = "QD_CONFIG", hide_env_values = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
@@ -57,6 +62,7 @@ pub(crate) enum Colour {
 
 /// How a change is asked for.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = CHANGE_OPTIONS)]
 pub(crate) struct Intent {
     /// Why. Recorded in the ledger; asked for on a terminal when it is missing
     #[arg(short = 'm', long, value_name = "TEXT")]

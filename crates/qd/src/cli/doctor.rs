@@ -64,7 +64,8 @@ impl Check {
             Found::Doubtful => ink.warn("look"),
             Found::Bad => ink.bad("bad "),
         };
-        let mut text = wrap(&format!("{mark} {}: {}", self.what, self.detail), ink.width, "");
+        let text = wrap(&format!("{}: {}", self.what, self.detail), ink.width, "     ");
+        let mut text = format!("{mark} {}", text.trim_start());
         if !self.remedy.is_empty() {
             text += &wrap(&self.remedy, ink.width, "     ");
         }
@@ -196,7 +197,7 @@ async fn server(context: &Context, config: Option<&Config>) -> Vec<Check> {
         Ok(health) => health,
         Err(error) => {
             let hint = error.hint().to_owned();
-            let mut checks = vec![Check::doubtful("server", in_full(&error), hint)];
+            let mut checks = vec![Check::doubtful("server", error.to_string(), hint)];
             checks.extend(config.map(ports));
             return checks;
         }

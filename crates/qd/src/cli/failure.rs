@@ -181,9 +181,17 @@ impl Failure {
         }
     }
 
+    /// What went wrong and what caused it. That nobody listens says it all.
+    fn message(&self) -> String {
+        if let Failure::Server(error @ client::Error::NotRunning { .. }) = self {
+            return error.to_string();
+        }
+        serve::in_full(self).trim_end().to_owned()
+    }
+
     /// For programs.
     pub(crate) fn to_json(&self) -> Value {
-        let mut error = json!({ "code": self.code(), "message": serve::in_full(self), "hint": self.hint() });
+        let mut error = json!({ "code": self.code(), "message": self.message(), "hint": self.hint() });
         if let Failure::Config(config::Error::Wrong(problems)) = self {
             let place =
                 |(line, column, what, help)| json!({ "line": line, "column": column, "message": what, "hint": help });
@@ -198,11 +206,9 @@ pub(crate) struct ForPeople<'f>(pub(crate) &'f Failure);
 
 impl fmt::Display for ForPeople<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let code = match self.0.code() {
-            Value::String(code) if self.0.exit_code() == 4 => format!(" [{code}]"),
-            _ => String::new(),
-        };
-        writeln!(f, "{}{code}", serve::in_full(self.0).trim_end())?;
+        let code = self.0.code();
+        let code = code.as_str().filter(|_| self.0.exit_code() == 4).map_or(String::new(), |code| format!(" [{code}]"));
+        writeln!(f, "{}{code}", self.0.message())?;
         match self.0.hint() {
             "" => Ok(()),
             hint => writeln!(f, "hint: {hint}"),

@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long the server may be away, such as while it is restarted.
 const AWAY: Duration = Duration::from_secs(60);
 
+/// How often a log gets a line when nothing happens.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
 /// What counts as having ended as asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wanted {
@@ -99,7 +102,7 @@ async fn watch(context: &Context, changes: &[ChangeId], wanted: Wanted) -> Resul
 struct Teller<'c> {
     context: &'c Context,
     live: Live,
-    told: BTreeMap<ChangeId, String>,
+    told: BTreeMap<ChangeId, (String, Instant)>,
     is_away: bool,
 }
 
@@ -112,9 +115,14 @@ impl<'c> Teller<'c> {
     fn tell(&mut self, view: &ChangeView, ended: bool) -> Result<(), Failure> {
         self.is_away = false;
         let out = &self.context.out;
-        // What a program reads has every figure; what a person reads in a log only what happens.
+        // What a program reads has every figure; what a person reads in a log is what happens, and a sign of life.
         let new = if out.json { serde_json::to_string(view).unwrap_or_default() } else { render::progress_line(view) };
-        let is_news = self.told.insert(view.id, new.clone()).is_none_or(|old| old != new);
+        let told = self.told.get(&view.id);
+        let is_news = told.is_none_or(|(old, _)| *old != new);
+        let is_long_ago = told.is_some_and(|(_, at)| at.elapsed() > SIGN_OF_LIFE);
+        if is_news || is_long_ago {
+            self.told.insert(view.id, (new.clone(), Instant::now()));
+        }
         if out.json {
             return if is_news { out.line(&json!({ "change": view }), |_| String::new()) } else { Ok(()) };
         }
@@ -122,8 +130,8 @@ impl<'c> Teller<'c> {
             self.live.clear();
             return out.write(&render::outcome(view, out.ink));
         }
-        if is_news && !out.live {
-            out.note(|_| format!("{new}\n"));
+        if (is_news || is_long_ago) && !out.live {
+            out.note(|_| format!("{new}{}\n", render::figures_line(view)));
         }
         Ok(())
     }

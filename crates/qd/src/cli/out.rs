@@ -68,9 +68,9 @@ impl Out {
     pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        written.map_err(|e| match e.kind() {
-            io::ErrorKind::BrokenPipe => Failure::ReaderGone,
-            _ => Failure::file("write to", "standard output")(e),
+        written.map_err(|e| {
+            let gone = e.kind() == io::ErrorKind::BrokenPipe;
+            if gone { Failure::ReaderGone } else { Failure::file("write to", "standard output")(e) }
         })
     }
 
@@ -84,14 +84,17 @@ impl Out {
 
     /// Tells why the command failed.
     pub(crate) fn failure(&self, failure: &Failure) {
-        match failure {
-            Failure::ReaderGone => {}
-            Failure::Undone if !self.json => {}
-            _ if self.json => drop(self.write(&pretty(&failure.to_json()))),
-            _ => {
-                let text = format!("{} {}", self.notes.bad("error:"), ForPeople(failure));
-                let _ = io::stderr().lock().write_all(text.as_bytes());
-            }
+        // The first needs no word, the second was told as the outcome of its change.
+        let is_told = matches!(failure, Failure::ReaderGone) || (matches!(failure, Failure::Undone) && !self.json);
+        if is_told {
+            return;
+        }
+        if self.json {
+            // When even this cannot be written, the exit code still says it.
+            let _ = self.write(&pretty(&failure.to_json()));
+        } else {
+            let text = format!("{} {}", self.notes.bad("error:"), ForPeople(failure));
+            let _ = io::stderr().lock().write_all(text.as_bytes());
         }
     }
 

@@ -1,6 +1,9 @@
 //! `docs/reference/cli.md`, written from the definitions of commands and options, so that it cannot be wrong.
 
-use super::{args::Cli, failure::EXIT_CODES};
+use super::{
+    args::{CHANGE_OPTIONS, Cli, GLOBAL_OPTIONS},
+    failure::EXIT_CODES,
+};
 use clap::{Arg, Command, CommandFactory as _};
 
 const HEAD: &str = "\
@@ -12,6 +15,9 @@ Results go to standard output, everything else to standard error. With `--json` 
 
 ";
 
+/// The anchor of [`CHANGE_OPTIONS`].
+const ANCHOR: &str = "options-of-every-change";
+
 /// The reference.
 pub(crate) fn text() -> String {
     let mut cli = Cli::command();
@@ -19,9 +25,12 @@ pub(crate) fn text() -> String {
     let mut text = HEAD.to_owned();
     text += "## Exit codes\n\n| code | |\n|---|---|\n";
     text.extend(EXIT_CODES.iter().map(|(code, meaning)| format!("| {code} | {meaning} |\n")));
-    text += "\n## Options of every command\n\n";
-    text += &arguments(cli.get_arguments().filter(|a| a.is_global_set()));
+    text += &format!("\n## {GLOBAL_OPTIONS}\n\n");
+    text += &arguments(cli.get_arguments().filter(|a| a.get_help_heading() == Some(GLOBAL_OPTIONS)));
     text += "\nMore from the environment: `QD_TOKEN` (the token for `--server`), `QD_LOG` (how much `qd serve` logs: `info`, `debug`, …), `NO_COLOR`.\n";
+    text += &format!("\n## {CHANGE_OPTIONS}\n\n");
+    let change = cli.find_subcommand("deploy").into_iter().flat_map(Command::get_arguments);
+    text += &arguments(change.filter(|a| a.get_help_heading() == Some(CHANGE_OPTIONS)));
     text += "\n## Commands\n";
     for command in cli.get_subcommands().filter(|c| !c.is_hide_set()) {
         describe(&mut text, command, "qd");
@@ -36,9 +45,11 @@ fn describe(text: &mut String, command: &Command, parent: &str) {
         *text += &format!("\n### `{}`\n\n", usage(command, &name));
         let about = command.get_long_about().or(command.get_about());
         *text += &about.map_or(String::new(), |about| format!("{}\n", sentence(&about.to_string())));
-        let own = arguments(command.get_arguments().filter(|a| !a.is_global_set()));
-        if !own.is_empty() {
-            *text += &format!("\n{own}");
+        let own = arguments(command.get_arguments().filter(|a| a.get_help_heading().is_none()));
+        let is_change = command.get_arguments().any(|a| a.get_help_heading() == Some(CHANGE_OPTIONS));
+        let change = if is_change { format!("- the [options of every change](#{ANCHOR})\n") } else { String::new() };
+        if !own.is_empty() || is_change {
+            *text += &format!("\n{own}{change}");
         }
     }
     for child in children {

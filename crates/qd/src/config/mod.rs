@@ -21,7 +21,7 @@ mod values;
 mod words;
 
 pub(crate) use parts::STRATEGIES;
-pub use problem::Problems;
+pub(crate) use problem::Problems;
 
 use draft::{Draft, Placed};
 use model::{EnvironmentName, ServiceName, ServiceSpec};
@@ -37,7 +37,7 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 /// What the file is called.
-pub const FILE_NAME: &str = "quarterdeck.toml";
+pub(crate) const FILE_NAME: &str = "quarterdeck.toml";
 /// The largest file read, in bytes: more is a mistake.
 const MAX_FILE: u64 = 1 << 20;
 /// The most that the environment of one service may take, in bytes: it becomes part of one ledger entry.
@@ -45,55 +45,55 @@ const MAX_ENV: usize = 24 << 10;
 
 /// What a configuration file says, with every default filled in.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The environment it describes.
-    pub environment: EnvironmentName,
+    pub(crate) environment: EnvironmentName,
     /// The data directory.
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Where requests come in.
-    pub proxy: Proxy,
+    pub(crate) proxy: Proxy,
     /// Where the API answers.
-    pub api: Api,
+    pub(crate) api: Api,
     /// Who may do what.
-    pub access: Access,
+    pub(crate) access: Access,
     /// Every service, complete but for the digest of its secrets.
-    pub services: BTreeMap<ServiceName, ServiceSpec>,
+    pub(crate) services: BTreeMap<ServiceName, ServiceSpec>,
     /// The files that secrets come from, for the services that have some.
-    pub secrets_files: BTreeMap<ServiceName, PathBuf>,
+    pub(crate) secrets_files: BTreeMap<ServiceName, PathBuf>,
 }
 
 /// The data plane.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// Where requests come in; at least one.
-    pub listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<SocketAddr>,
     /// Threads that carry them; 0: one for each processor.
-    pub threads: usize,
+    pub(crate) threads: usize,
 }
 
 /// The API.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Api {
+pub(crate) struct Api {
     /// Where it answers beside the Unix socket.
-    pub listen: Option<SocketAddr>,
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// Who may do what.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Access {
+pub(crate) struct Access {
     /// May do everything.
-    pub owners: BTreeSet<String>,
+    pub(crate) owners: BTreeSet<String>,
     /// May look.
-    pub viewers: BTreeSet<String>,
+    pub(crate) viewers: BTreeSet<String>,
     /// How many others must approve a change.
-    pub approvals: u32,
+    pub(crate) approvals: u32,
 }
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// No file was named and none was found.
     #[error(
         "there is no {FILE_NAME} in {start} or above it; begin with `qd init`, or name a file with --config",
@@ -121,25 +121,25 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub fn find(start: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn find(start: &Path) -> Result<PathBuf, Error> {
     let found = start.ancestors().map(|directory| directory.join(FILE_NAME)).find(|path| path.is_file());
     found.ok_or_else(|| Error::NotFound { start: start.to_owned() })
 }
 
 /// What a file says about where things are, whatever else is wrong with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Whereabouts {
+pub(crate) struct Whereabouts {
     /// The environment it describes.
-    pub environment: EnvironmentName,
+    pub(crate) environment: EnvironmentName,
     /// The data directory.
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
 }
 
 /// Reads only where things are: a mistake elsewhere in the file must not keep anyone from looking at what runs.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn whereabouts(path: &Path) -> Result<Whereabouts, Error> {
+pub(crate) fn whereabouts(path: &Path) -> Result<Whereabouts, Error> {
     let text = read_bounded(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
     let (document, _) = DeTable::parse_recoverable(&text);
     let said = |key: &str| document.get_ref().get(key).and_then(|value| value.get_ref().as_str());
@@ -156,7 +156,7 @@ impl Config {
     ///
     /// # Errors
     /// When it cannot be read, or with everything that is wrong in it.
-    pub fn load(path: &Path) -> Result<Config, Error> {
+    pub(crate) fn load(path: &Path) -> Result<Config, Error> {
         let text = read_bounded(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
         Ok(Config::parse(path, &text)?)
     }
@@ -165,7 +165,7 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
         let (document, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             // What stands after broken syntax cannot be trusted, so that nothing else is said about this file.
@@ -183,7 +183,7 @@ impl Config {
     }
 
     /// The rules of access, with these people as owners beside those the file names.
-    pub fn policy(&self, owners: impl IntoIterator<Item = String>) -> Policy {
+    pub(crate) fn policy(&self, owners: impl IntoIterator<Item = String>) -> Policy {
         Policy {
             owners: self.access.owners.iter().cloned().chain(owners).collect(),
             viewers: self.access.viewers.clone(),
@@ -195,7 +195,7 @@ impl Config {
     ///
     /// # Errors
     /// A text that names the file and the line, never a value.
-    pub fn secrets(&self, service: &ServiceName) -> Result<BTreeMap<String, String>, String> {
+    pub(crate) fn secrets(&self, service: &ServiceName) -> Result<BTreeMap<String, String>, String> {
         self.secrets_files.get(service).map_or(Ok(BTreeMap::new()), |path| read_pairs(path))
     }
 }

@@ -131,6 +131,18 @@ pub(super) const ROLLOUT: &[Key<RolloutSpec>] = &[
         set: |r, v, f| f.put(&mut r.judgement.latency_tolerance, v.ratio()),
     },
     Key {
+        name: "latency_margin",
+        doc: "How much slower a request may be, relatively, and still not count as slower.",
+        shows: Shows::Default(r#""10 %""#),
+        set: |r, v, f| f.put(&mut r.judgement.latency_margin, v.ratio()),
+    },
+    Key {
+        name: "latency_slack",
+        doc: "How much slower a request may be, absolutely, on top of that.",
+        shows: Shows::Default(r#""5ms""#),
+        set: |r, v, f| f.put(&mut r.judgement.latency_slack, v.span_or_zero()),
+    },
+    Key {
         name: "warm_up",
         doc: "Requests to an instance that became ready less than this long ago are not judged.",
         shows: Shows::Default(r#""0s""#),

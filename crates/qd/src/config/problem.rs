@@ -47,7 +47,7 @@ impl Faults {
 
 /// Everything that is wrong with a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Problems {
+pub(crate) struct Problems {
     path: PathBuf,
     text: String,
     faults: Vec<Fault>,
@@ -64,7 +64,7 @@ impl Problems {
     }
 
     /// For programs: line, column (both from 1), what is wrong and what helps.
-    pub fn places(&self) -> impl Iterator<Item = (usize, usize, &str, &str)> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, usize, &str, &str)> {
         self.faults.iter().map(|f| {
             let (line, column, _) = place(&self.text, f.at.start);
             (line, column, f.what.as_str(), f.help.as_str())

@@ -201,6 +201,8 @@ fn a_service_reads_as_it_is_written() {
               "miss": 50000,
               "tolerance": 10000,
               "latency_tolerance": 100000,
+              "latency_margin": 100000,
+              "latency_slack": 5,
               "warm_up": 0
             }
           }

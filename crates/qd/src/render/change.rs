@@ -21,7 +21,7 @@ pub(crate) fn change(view: &ChangeView, now: Time, ink: Ink) -> String {
         ],
     );
     text += &wrap(&format!("“{}”", view.reason), ink.width, "  ");
-    let step = view.rollout.as_ref().and_then(step_of).map_or(String::new(), |s| format!("{s}: "));
+    let step = step_of(view).map_or(String::new(), |step| format!("{step}: "));
     text += &wrap(&format!("{step}{}", view.progress), ink.width, "  ");
     if let Some(rollout) = &view.rollout {
         text += &evidence(rollout, ink);
@@ -53,10 +53,12 @@ fn phase(view: &ChangeView, ink: Ink) -> String {
     }
 }
 
-/// How far a rollout is: `step 3 of 5`.
-fn step_of(rollout: &RolloutView) -> Option<String> {
-    let stepwise = matches!(rollout.strategy, Strategy::Canary | Strategy::Rolling) && rollout.from.is_some();
-    rollout.step.filter(|_| stepwise).map(|step| format!("step {step} of {}", rollout.steps))
+/// How far a rollout that is under way is: `step 3 of 5`.
+fn step_of(view: &ChangeView) -> Option<String> {
+    let rollout = view.rollout.as_ref()?;
+    let is_stepwise = matches!(rollout.strategy, Strategy::Canary | Strategy::Rolling) && rollout.from.is_some();
+    let is_under_way = matches!(view.phase, Phase::Running | Phase::Paused);
+    rollout.step.filter(|_| is_stepwise && is_under_way).map(|step| format!("step {step} of {}", rollout.steps))
 }
 
 /// What was measured: a line for each release, and how far the proofs are.
@@ -139,10 +141,24 @@ pub(crate) fn change_rows(views: &[ChangeView], now: Time, ink: Ink) -> String {
 /// How far a change is, as one line that says more than the last one, for a log: no colour, no width.
 pub(crate) fn progress_line(view: &ChangeView) -> String {
     let mut line = format!("{}: ", view.id);
-    if let Some(step) = view.rollout.as_ref().and_then(step_of) {
+    if let Some(step) = step_of(view) {
         line += &format!("{step}, ");
     }
     line + &view.progress
+}
+
+/// What was measured so far, to follow a line of progress; empty when nothing was.
+pub(crate) fn figures_line(view: &ChangeView) -> String {
+    let Some(rollout) = &view.rollout else { return String::new() };
+    let (Some(evidence), Some(from)) = (&rollout.evidence, rollout.from) else { return String::new() };
+    if evidence.canary.units == 0 {
+        return String::new();
+    }
+    let arm =
+        |release: ReleaseId, a: &ArmFigures| format!("{release} {} of {} failed", count(a.failed), count(a.units));
+    let (worse, not_worse) = proofs(evidence);
+    let proven = format!("proof of worse {:.0} %, of not worse {:.0} %", 100.0 * worse, 100.0 * not_worse);
+    format!(" ({}, {}; {proven})", arm(rollout.to, &evidence.canary), arm(from, &evidence.running))
 }
 
 /// How a change that nobody waits for any more ended, and what to do next.

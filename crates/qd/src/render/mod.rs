@@ -15,7 +15,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use change::{change, change_row, change_rows, outcome, progress_line};
+pub(crate) use change::{change, change_row, change_rows, figures_line, outcome, progress_line};
 pub(crate) use entry::entry;
 pub(crate) use figures::count;
 pub(crate) use ink::{Ink, wrap};

@@ -42,13 +42,14 @@ fn headline(view: &Status, ink: Ink) -> String {
     };
     let troubled: Vec<&ServiceView> =
         view.services.iter().filter(|s| matches!(s.health, Health::Degraded | Health::Down)).collect();
-    text += &match (view.services.len(), troubled.as_slice()) {
-        (0, _) => {
-            wrap("Nothing is declared yet: write services into quarterdeck.toml and run `qd apply`.", ink.width, "")
-        }
-        (1, []) => format!("{}\n", ink.good("The service is well.")),
-        (n, []) => format!("{}\n", ink.good(format!("All {n} services are well."))),
-        (n, troubled) => {
+    let running = view.services.iter().filter(|s| s.running.is_some()).count();
+    let nothing = "Nothing is declared yet: write services into quarterdeck.toml and run `qd apply`.";
+    text += &match (view.services.len(), running, troubled.as_slice()) {
+        (0, _, _) => wrap(nothing, ink.width, ""),
+        (_, 0, []) => "Nothing runs yet.\n".to_owned(),
+        (_, 1, []) => format!("{}\n", ink.good("The service that runs is well.")),
+        (_, n, []) => format!("{}\n", ink.good(format!("All {n} services that run are well."))),
+        (n, _, troubled) => {
             let names: Vec<String> = troubled.iter().map(|s| format!("{} is {}", s.service, word(s.health))).collect();
             let of = if n == 1 { String::new() } else { format!("{} of {n} services: ", troubled.len()) };
             wrap(&ink.bad(format!("{of}{}", names.join(", "))), ink.width, "")
