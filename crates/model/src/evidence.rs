@@ -53,7 +53,7 @@ pub enum Verdict {
 }
 
 /// The figures of one arm.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ArmFigures {
     /// Units judged.
     pub units: u64,

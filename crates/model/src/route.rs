@@ -1,6 +1,6 @@
 //! The route table: everything the data plane knows. Immutable, replaced as a whole, ordered by generation.
 
-use crate::{ChangeId, InstanceId, Judgement, Ratio, ReleaseId, ServiceKey, TrafficSpec};
+use crate::{ArmFigures, ChangeId, InstanceId, Judgement, Ratio, ReleaseId, ServiceKey, TrafficSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr};
@@ -90,8 +90,11 @@ pub struct Endpoint {
 /// once: the canary's weight becomes zero, and stays so until a table without this guard arrives.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Guard {
-    /// For which change. A table with the same change keeps the evidence gathered so far.
+    /// For which change. A table with the same change, compared with the same, keeps the evidence gathered so far.
     pub change: ChangeId,
     /// What evidence it takes.
     pub judgement: Judgement,
+    /// What was usual before, when there is no running release beside the canary to compare it with. `None`: there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<ArmFigures>,
 }

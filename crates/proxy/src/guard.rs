@@ -2,12 +2,12 @@
 //!
 //! Workers push judged units into bounded queues, one per worker, and never wait: when a queue is full the unit is
 //! counted as unjudged, whichever arm it belongs to. One thread drains the queues every few milliseconds and owns one
-//! [`judge::Test`] for each guarded change. When a test says `Worse`, the [`Switch`] is set, which every worker reads
+//! [`Test`] for each guarded change, or a [`Watch`] where nothing runs beside the canary. When it says `Worse`, the [`Switch`] is set, which every worker reads
 //! before its next assignment; saving that and telling about it come after. No guard ever does anything else.
 
 use crate::{error::Error, shared::Shared, ticket::Bet};
-use judge::{Test, Unit};
-use model::{ChangeId, Evidence, Guard, Judgement, Verdict};
+use judge::{Test, Unit, Watch};
+use model::{ArmRole, ChangeId, Evidence, Guard, Verdict};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{
@@ -35,8 +35,8 @@ const TRIPS: usize = 256;
 pub(crate) struct Switch {
     /// For which change.
     pub(crate) change: ChangeId,
-    /// What evidence it takes.
-    pub(crate) judgement: Judgement,
+    /// What evidence it takes, and what the canary is compared with.
+    pub(crate) guard: Guard,
     tripped: AtomicBool,
     unjudged: AtomicU64,
     evidence: Mutex<Evidence>,
@@ -47,11 +47,16 @@ impl Switch {
     pub(crate) fn new(guard: &Guard, tripped: bool) -> Arc<Switch> {
         Arc::new(Switch {
             change: guard.change,
-            judgement: guard.judgement.clone(),
+            guard: guard.clone(),
             tripped: AtomicBool::new(tripped),
             unjudged: AtomicU64::new(0),
             evidence: Mutex::default(),
         })
+    }
+
+    /// Whether this is the switch of a guard in a new table: the same change, compared with the same.
+    pub(crate) fn serves(&self, guard: &Guard) -> bool {
+        self.change == guard.change && self.guard.baseline == guard.baseline
     }
 
     /// Whether the canary gets no requests any more.
@@ -132,11 +137,57 @@ struct Bench {
 
 struct Seat {
     switch: Arc<Switch>,
-    test: Test,
+    evaluation: Evaluation,
     /// Users judged already. Their first verdict counts, once: requests of one user tend to fail together.
     users: HashSet<u64>,
     /// Whether something was observed since the evidence was last shown.
     dirty: bool,
+}
+
+/// What a canary is compared with.
+enum Evaluation {
+    /// The running release beside it.
+    Beside(Box<Test>),
+    /// What was usual before.
+    Before(Box<Watch>),
+}
+
+impl Evaluation {
+    fn of(guard: &Guard) -> Evaluation {
+        match &guard.baseline {
+            None => Evaluation::Beside(Box::new(Test::new(&guard.judgement))),
+            Some(baseline) => Evaluation::Before(Box::new(Watch::new(baseline, &guard.judgement))),
+        }
+    }
+
+    fn observe(&mut self, Judged { bet: Bet { arm, weight, unit: _ }, failed, latency_us, .. }: Judged) {
+        match (self, arm) {
+            (Evaluation::Beside(test), _) => test.observe(Unit { arm, weight, failed, latency_us }),
+            (Evaluation::Before(watch), ArmRole::Canary) => watch.observe(failed, latency_us),
+            (Evaluation::Before(_), ArmRole::Running) => {}
+        }
+    }
+
+    fn skip(&mut self, units: u64) {
+        match self {
+            Evaluation::Beside(test) => test.skip(units),
+            Evaluation::Before(watch) => watch.skip(units),
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self {
+            Evaluation::Beside(test) => test.verdict(),
+            Evaluation::Before(watch) => watch.verdict(),
+        }
+    }
+
+    fn evidence(&self) -> Evidence {
+        match self {
+            Evaluation::Beside(test) => test.evidence(),
+            Evaluation::Before(watch) => watch.evidence(),
+        }
+    }
 }
 
 impl Bench {
@@ -146,7 +197,7 @@ impl Bench {
         self.tests.retain(|change, seat| table.switch(*change).is_some_and(|switch| Arc::ptr_eq(switch, &seat.switch)));
         for switch in table.switches() {
             self.tests.entry(switch.change).or_insert_with(|| Seat {
-                test: Test::new(&switch.judgement),
+                evaluation: Evaluation::of(&switch.guard),
                 switch: Arc::clone(switch),
                 users: HashSet::new(),
                 dirty: true,
@@ -177,10 +228,10 @@ impl Bench {
         self.shown = Instant::now();
         for seat in self.tests.values_mut() {
             let unjudged = seat.switch.unjudged.swap(0, Ordering::Relaxed);
-            seat.test.skip(unjudged);
+            seat.evaluation.skip(unjudged);
             // A guard that had tripped before this process started has lost its figures; it has nothing new to show.
             if (seat.dirty || unjudged > 0) && !seat.switch.is_tripped() {
-                seat.switch.show(seat.test.evidence());
+                seat.switch.show(seat.evaluation.evidence());
                 seat.dirty = false;
             }
         }
@@ -196,16 +247,15 @@ impl Seat {
         if let Some(user) = judged.bet.unit
             && (self.users.len() >= MAX_USERS || !self.users.insert(user))
         {
-            self.test.skip(1);
+            self.evaluation.skip(1);
             return false;
         }
-        let Bet { arm, weight, unit: _ } = judged.bet;
-        self.test.observe(Unit { arm, weight, failed: judged.failed, latency_us: judged.latency_us });
+        self.evaluation.observe(judged);
         self.dirty = true;
-        match self.test.verdict() {
+        match self.evaluation.verdict() {
             Verdict::Worse(_) => {
                 self.switch.tripped.store(true, Ordering::Release);
-                self.switch.show(self.test.evidence());
+                self.switch.show(self.evaluation.evidence());
                 true
             }
             Verdict::NoData | Verdict::Undecided | Verdict::NotWorse | Verdict::SharedOutage => false,
@@ -216,12 +266,15 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{ArmRole, Ratio};
+    use model::{ArmFigures, Judgement, Ratio};
 
     fn seat() -> Seat {
-        let guard = Guard { change: ChangeId(1), judgement: Judgement::default() };
+        seat_of(Guard { change: ChangeId(1), judgement: Judgement::default(), baseline: None })
+    }
+
+    fn seat_of(guard: Guard) -> Seat {
         let switch = Switch::new(&guard, false);
-        Seat { test: Test::new(&switch.judgement), switch, users: HashSet::new(), dirty: false }
+        Seat { evaluation: Evaluation::of(&guard), switch, users: HashSet::new(), dirty: false }
     }
 
     fn unit(arm: ArmRole, failed: bool, user: Option<u64>) -> Judged {
@@ -243,6 +296,24 @@ mod tests {
     }
 
     #[test]
+    fn a_promoted_release_that_turns_bad_trips_its_guard_without_anything_beside_it() {
+        let baseline = Some(ArmFigures { units: 1_000, failed: 1, ..ArmFigures::default() });
+        let mut seat = seat_of(Guard { change: ChangeId(1), judgement: Judgement::default(), baseline });
+        assert!((0..1_000).all(|_| !seat.observe(unit(ArmRole::Canary, false, None))));
+        let needed = (0..200).position(|_| seat.observe(unit(ArmRole::Canary, true, None)));
+        assert!(needed.is_some_and(|n| n < 40), "{needed:?}");
+    }
+
+    #[test]
+    fn a_guard_that_compares_with_something_else_is_another_guard() {
+        let beside = Guard { change: ChangeId(1), judgement: Judgement::default(), baseline: None };
+        let before = Guard { baseline: Some(ArmFigures::default()), ..beside.clone() };
+        let switch = Switch::new(&beside, true);
+        assert!(switch.serves(&beside));
+        assert!(!switch.serves(&before));
+    }
+
+    #[test]
     fn one_user_who_fails_a_thousand_times_counts_once() {
         let mut seat = seat();
         for user in 0..50 {
@@ -251,7 +322,7 @@ mod tests {
         for _ in 0..1_000 {
             assert!(!seat.observe(unit(ArmRole::Canary, true, Some(1_000))));
         }
-        let evidence = seat.test.evidence();
+        let evidence = seat.evaluation.evidence();
         assert_eq!((evidence.canary.units, evidence.unjudged), (1, 999));
     }
 }

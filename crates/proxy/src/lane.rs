@@ -63,7 +63,7 @@ impl Lanes {
                         Rc::new(Upstream::new(*endpoint, shared.registry.instance(endpoint.instance), now))
                     });
                     if let Some(switch) = &service.guard {
-                        warm_at = warm_at.max(upstream.since + switch.judgement.warm_up.duration());
+                        warm_at = warm_at.max(upstream.since + switch.guard.judgement.warm_up.duration());
                     }
                     next.upstreams.insert(id, (Rc::clone(&upstream), service.traffic.drain_deadline));
                     upstream

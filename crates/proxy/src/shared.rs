@@ -97,8 +97,8 @@ impl Shared {
             return Taken::Older;
         }
         let next = Table::new(table, |guard| match before.switch(guard.change) {
-            Some(switch) => Arc::clone(switch),
-            None => Switch::new(guard, false),
+            Some(switch) if switch.serves(guard) => Arc::clone(switch),
+            Some(_) | None => Switch::new(guard, false),
         });
         self.table.store(Arc::new(next));
         self.changed.send_replace(table.generation);

@@ -5,7 +5,7 @@ use crate::{
 use model::{ChangeId, Guard, Judgement, Metric, Verdict, wire::FromProxy};
 
 fn guard() -> Option<Guard> {
-    Some(Guard { change: ChangeId(7), judgement: Judgement::default() })
+    Some(Guard { change: ChangeId(7), judgement: Judgement::default(), baseline: None })
 }
 
 /// Sends requests until the guard trips; gives how many that took.
@@ -91,7 +91,7 @@ async fn a_good_canary_is_left_alone_and_its_evidence_is_reported() {
 async fn requests_to_instances_that_warm_up_are_not_judged() {
     let mut rig = Rig::start().await;
     let judgement = Judgement { warm_up: model::Span::minutes(10), ..Judgement::default() };
-    let guard = Some(Guard { change: ChangeId(7), judgement });
+    let guard = Some(Guard { change: ChangeId(7), judgement, baseline: None });
     rig.serve(vec![canary(50, &[good("one").await], &[nobody().await], guard)]).await;
     for _ in 0..100 {
         rig.get("/").await;

@@ -37,7 +37,7 @@ async fn a_user_given_a_cookie_stays_where_it_leads() {
     let mut rig = Rig::start().await;
     let (one, two) = (good("one").await, good("two").await);
     let sticky = |percent| {
-        let guard = Guard { change: ChangeId(1), judgement: Judgement::default() };
+        let guard = Guard { change: ChangeId(1), judgement: Judgement::default(), baseline: None };
         let mut service = canary(percent, &[one], &[two], Some(guard));
         service.traffic.sticky = Some(Sticky::Cookie("qd_user".into()));
         service
