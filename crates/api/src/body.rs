@@ -230,9 +230,9 @@ impl Flow {
     }
 
     /// A stream to a client, which has this place until it ends.
-    pub(crate) fn open(place: OwnedSemaphorePermit, stall: Duration, stopped: watch::Receiver<bool>) -> (Outlet, Flow) {
+    pub(crate) fn open(place: OwnedSemaphorePermit, stopped: watch::Receiver<bool>) -> (Outlet, Flow) {
         let (parts, flow) = Flow::new(WAITING);
-        (Outlet { parts, stall, stopped, _place: place }, flow)
+        (Outlet { parts, stopped, _place: place }, flow)
     }
 
     fn response(self, media: &'static str) -> Response {
@@ -254,19 +254,18 @@ impl http_body::Body for Flow {
 /// The server's end of a stream.
 pub(crate) struct Outlet {
     parts: mpsc::Sender<io::Result<Bytes>>,
-    stall: Duration,
     stopped: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 }
 
-/// A stream has ended: the client left or reads too slowly, or the server stops.
+/// A stream has ended: its connection has, or the server stops.
 pub(crate) struct Ended;
 
 impl Outlet {
-    /// Puts a part in, when there is room; a client that makes no room for too long is given up.
+    /// Puts a part in, when there is room.
     pub(crate) async fn send(&mut self, part: io::Result<Bytes>) -> Result<(), Ended> {
         tokio::select! {
-            sent = self.parts.send_timeout(part, self.stall) => sent.map_err(|_| Ended),
+            sent = self.parts.send(part) => sent.map_err(|_| Ended),
             _ = self.stopped.wait_for(|stopped| *stopped) => Err(Ended),
         }
     }

@@ -125,7 +125,7 @@ impl Endpoint {
                 async move {
                     let answered = timeout(B::PATIENCE, answer(served, needs, request, handle)).await;
                     answered
-                        .unwrap_or_else(|_| Err(unanswered(B::PATIENCE)))
+                        .unwrap_or_else(|_| Err(unanswered(method, B::PATIENCE)))
                         .map_or_else(IntoResponse::into_response, A::answer)
                 }
             })
@@ -189,10 +189,10 @@ fn permit(control: &Loop, actor: &Actor, act: Act, service: Option<&ServiceKey>)
     }
 }
 
-fn unanswered(waited: Duration) -> Problem {
-    Problem::new(
-        Fault::Unanswered,
-        format!("this took longer than {} seconds", waited.as_secs()),
-        "look at `qd status` before you ask again: it may have been done",
-    )
+fn unanswered(method: Method, waited: Duration) -> Problem {
+    let hint = match method {
+        Method::Get => "ask for less, or ask again when less is going on",
+        Method::Post | Method::Put => "look at `qd status` before you ask again: it may have been done",
+    };
+    Problem::new(Fault::Unanswered, format!("this took longer than {} seconds", waited.as_secs()), hint)
 }

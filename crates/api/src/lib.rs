@@ -24,6 +24,7 @@ pub mod serve;
 mod body;
 mod endpoint;
 mod endpoints;
+mod impatient;
 mod openapi;
 mod served;
 

@@ -172,7 +172,7 @@ pub struct Artifact {
     pub size: Bytes,
 }
 
-/// Secrets of a service, by the environment variable they become. Never shown, not even in the debugger's text.
+/// Secrets of a service, by the environment variable they become. Never shown again.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "serde_json::Value")]
 #[schemars(with = "BTreeMap<String, String>")]
@@ -260,6 +260,7 @@ pub struct Whoami {
 
 /// That Quarterdeck runs, and whether it takes commands.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ServerHealth")]
 pub struct Health {
     /// The version that runs.
     pub version: String,

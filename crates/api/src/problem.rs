@@ -26,6 +26,7 @@ pub struct Problem {
 /// What sort of problem: a refusal of `control`, or a fault of the request or the server.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "ProblemCode")]
 pub enum Code {
     /// What was asked is understood and cannot be done now.
     Refusal(refusal::Code),

@@ -7,6 +7,7 @@ use crate::{
     Access, Backend, Listener, Loop,
     access::Peer,
     endpoints,
+    impatient::Impatient,
     listen::Kind,
     problem::{Fault, Problem},
     served::Served,
@@ -168,7 +169,7 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(self.bounds.head)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Impatient::new(stream, self.bounds.stall)), service);
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

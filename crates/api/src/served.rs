@@ -45,7 +45,7 @@ impl Served {
     /// A stream to a client: where to put in, and what comes out.
     pub(crate) fn open_stream(&self) -> Result<(Outlet, Flow), Problem> {
         let place = self.streams.clone().try_acquire_owned().map_err(|_| busy("event and log streams"))?;
-        Ok(Flow::open(place, self.bounds.stall, self.stopped.clone()))
+        Ok(Flow::open(place, self.stopped.clone()))
     }
 
     /// A place to upload.

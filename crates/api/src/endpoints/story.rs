@@ -34,21 +34,25 @@ pub(super) struct SubjectPlace {
 impl Place for SubjectPlace {}
 
 pub(super) async fn of_everything(call: Call<(), StoryQuery, ()>) -> Result<Message<Story>, Problem> {
-    tell(&call.served, &Subject::Everything, "everything".to_owned(), call.query).await.map(Message)
+    tell(&call.served, &Subject::Everything, "everything".to_owned(), call.query).await.map(|(story, _)| Message(story))
 }
 
 pub(super) async fn of_subject(call: Call<SubjectPlace, StoryQuery, ()>) -> Result<Message<Story>, Problem> {
     let about = parse(&call.path.subject)?;
-    let story = tell(&call.served, &about, call.path.subject, call.query).await?;
-    if !story.lines.is_empty() {
-        return Ok(Message(story));
+    match (tell(&call.served, &about, call.path.subject, call.query).await?, &about) {
+        ((story, Heard::Something), _) | ((story, Heard::Nothing), Subject::Everything) => Ok(Message(story)),
+        ((_, Heard::Nothing), Subject::Change(id)) => Err(unknown_change(*id)),
+        ((_, Heard::Nothing), Subject::Service(key)) => Err(unknown_service(key)),
+        ((_, Heard::Nothing), Subject::Instance(id)) => {
+            Err(Problem::new(Fault::NotFound, format!("there was never an instance {id}"), ""))
+        }
     }
-    Err(match &about {
-        Subject::Change(id) => unknown_change(*id),
-        Subject::Service(key) => unknown_service(key),
-        Subject::Instance(id) => Problem::new(Fault::NotFound, format!("there was never an instance {id}"), ""),
-        Subject::Everything => return Ok(Message(story)),
-    })
+}
+
+/// Whether the ledger says anything of a subject at all, also what a short story leaves out.
+enum Heard {
+    Something,
+    Nothing,
 }
 
 /// What a text from a path or a query is about.
@@ -56,34 +60,38 @@ pub(super) fn parse(text: &str) -> Result<Subject, Problem> {
     text.parse().map_err(Problem::malformed)
 }
 
-async fn tell(served: &Served, about: &Subject, subject: String, query: StoryQuery) -> Result<Story, Problem> {
+async fn tell(served: &Served, about: &Subject, subject: String, query: StoryQuery) -> Result<(Story, Heard), Problem> {
     let _place = served.story_place().await?;
     // What is recorded while this is being read is not part of it, so that it ends.
     let length = served.control.snapshot().length;
-    let mut lines: VecDeque<(Line, String)> = VecDeque::new();
-    let (mut next, mut left_out, mut began) = (Seq(0), 0, None);
+    // Entries are put into words at the end: of a long story most are left out.
+    let mut told: VecDeque<Entry> = VecDeque::new();
+    let (mut next, mut left_out, mut began, mut heard) = (Seq(0), 0, None, Heard::Nothing);
     while next.0 < length {
         let page = served.backend.entries(next, PAGE).await?;
         let Some(last) = page.last() else { break };
         next = Seq(last.seq.0 + 1);
-        for entry in page.iter().filter(|entry| about.concerns(entry)) {
-            if entry.seq.0 >= length || !query.details && story::is_detail(&entry.what) {
+        for entry in page.into_iter().filter(|entry| entry.seq.0 < length && about.concerns(entry)) {
+            heard = Heard::Something;
+            if !query.details && story::is_detail(&entry.what) {
                 continue;
             }
-            let began = *began.get_or_insert(entry.time);
-            if lines.len() == MAX_LINES {
-                lines.pop_front();
+            began.get_or_insert(entry.time);
+            if told.len() == MAX_LINES {
+                told.pop_front();
                 left_out += 1;
             }
-            lines.push_back((line(entry, began), story::line(entry, began)));
+            told.push_back(entry);
         }
     }
+    let began = began.unwrap_or_default();
     let mut text = match left_out {
         0 => String::new(),
         n => format!("… {n} earlier lines are left out …\n"),
     };
-    lines.iter().for_each(|(_, line)| text.extend([line, "\n"]));
-    Ok(Story { subject, lines: lines.into_iter().map(|(line, _)| line).collect(), left_out, text })
+    told.iter().for_each(|entry| text.extend([&story::line(entry, began), "\n"]));
+    let lines = told.iter().map(|entry| line(entry, began)).collect();
+    Ok((Story { subject, lines, left_out, text }, heard))
 }
 
 /// An entry as people read it, at this time since something.

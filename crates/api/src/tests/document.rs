@@ -38,6 +38,17 @@ fn every_reference_in_the_document_leads_somewhere() {
     }
 }
 
+#[test]
+fn every_schema_has_a_name_that_says_what_it_is() {
+    let document = openapi();
+    for name in document["components"]["schemas"].as_object().unwrap().keys() {
+        assert!(
+            !name.ends_with(|c: char| c.is_ascii_digit()),
+            "{name}: two types of one name; rename one for the document"
+        );
+    }
+}
+
 fn collect(value: &Value, references: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {

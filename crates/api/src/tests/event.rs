@@ -109,15 +109,17 @@ async fn a_client_that_leaves_gives_its_place_to_another() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_given_up() {
-    let bounds = Bounds { streams: 1, stall: Duration::from_millis(50), ..Bounds::default() };
-    let world = World::with(Setup { bounds, ..Setup::default() }).await;
-    // More than the buffers of any socket take.
-    world.record(20_000).await;
-    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
-    stream.write_all(b"GET /v1/events?from=0 HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-    stream.readable().await.unwrap();
-    a_place_is_free(&world).await;
-    drop(stream);
+    for path in ["/v1/events?from=0", "/v1/story"] {
+        let bounds = Bounds { connections: 1, stall: Duration::from_millis(50), ..Bounds::default() };
+        let world = World::with(Setup { bounds, ..Setup::default() }).await;
+        // More than the buffers of any socket take.
+        world.record(20_000).await;
+        let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+        stream.readable().await.unwrap();
+        timeout(SOON, world.client.whoami()).await.expect("the only connection becomes free").unwrap();
+        drop(stream);
+    }
 }
 
 async fn a_place_is_free(world: &World) {

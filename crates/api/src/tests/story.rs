@@ -54,3 +54,11 @@ async fn entries_are_read_in_pages_that_follow_each_other() {
     assert_eq!(world.client.entries(Seq(3), Some(2)).await.unwrap().next, Seq(5));
     assert_eq!(world.client.entries(Seq(9_999), None).await.unwrap().next, Seq(9_999));
 }
+
+#[tokio::test]
+async fn a_short_story_of_small_facts_only_is_empty_and_a_long_one_is_not() {
+    let world = World::start().await;
+    world.with_service("shop").await;
+    assert_eq!(world.client.story(Some("INS-1"), false).await.unwrap().text, "");
+    assert_eq!(world.client.story(Some("INS-1"), true).await.unwrap().lines[0].kind, "instance.placed");
+}
