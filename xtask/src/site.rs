@@ -187,7 +187,7 @@ impl Site {
             let mut words = words.split(|b| *b == 0);
             let here = || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&self.dir));
             let dir = self.dir.as_os_str().as_encoded_bytes();
-            let program = words.next().is_some_and(|w| w.ends_with(b"/qd"));
+            let program = words.next().is_some_and(|w| w.ends_with(b"qd"));
             let in_role = words.next().is_some_and(|w| w == role.as_bytes());
             program && in_role && (here() || words.any(|w| w.starts_with(dir)))
         };

@@ -18,13 +18,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// How many events may wait. Whoever sends more waits, or is told that Quarterdeck is busy.
-pub const QUEUE: usize = 1024;
+pub(crate) const QUEUE: usize = 1024;
 /// How many rounds of consequences one turn follows; the rest follows at the next.
 const ROUNDS: usize = 32;
 
 /// Everything that can make the loop turn.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// Somebody asks for something.
     Command(Box<Asked>),
     /// The driver sees this.
@@ -42,7 +42,7 @@ pub enum Event {
 }
 
 /// A store that also signs what it has and keeps snapshots.
-pub trait Keeper: Store + Send {
+pub(crate) trait Keeper: Store + Send {
     /// Signs the present head, if it was not signed yet.
     ///
     /// # Errors
@@ -54,27 +54,27 @@ pub trait Keeper: Store + Send {
 }
 
 /// What leaves the loop.
-pub struct Outlets {
+pub(crate) struct Outlets {
     /// The state and the observation, after every turn.
-    pub readers: LoopEnd,
+    pub(crate) readers: LoopEnd,
     /// What to do. Called with everything in which the world differs from what is intended.
-    pub perform: Box<dyn FnMut(Vec<Planned>) + Send>,
+    pub(crate) perform: Box<dyn FnMut(Vec<Planned>) + Send>,
 }
 
 /// The loop, before it runs.
-pub struct EventLoop<S> {
+pub(crate) struct EventLoop<S> {
     /// Where the ledger is kept.
-    pub store: S,
+    pub(crate) store: S,
     /// Where it ends.
-    pub numbering: Numbering,
+    pub(crate) numbering: Numbering,
     /// What it folds to.
-    pub state: State,
+    pub(crate) state: State,
     /// The rules.
-    pub policy: Arc<Policy>,
+    pub(crate) policy: Arc<Policy>,
     /// The clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// The way out.
-    pub outlets: Outlets,
+    pub(crate) outlets: Outlets,
 }
 
 /// How many entries may pass before the next snapshot.
@@ -82,7 +82,7 @@ const SNAPSHOT_EVERY: u64 = 10_000;
 
 impl<S: Keeper> EventLoop<S> {
     /// Turns until [`Event::End`], or until nobody can send any more. Returns the store, so that it is closed by its owner.
-    pub fn run(mut self, mut events: mpsc::Receiver<Event>) -> S {
+    pub(crate) fn run(mut self, mut events: mpsc::Receiver<Event>) -> S {
         let mut observed = Observed::default();
         let mut snapshot_at = self.numbering.next().0;
         // Why the last append failed. Only one that succeeds shows that the reason is gone.

@@ -11,10 +11,10 @@ use std::{
 };
 
 /// The first argument of the data plane.
-pub const PROXY: &str = "proxy";
+pub(crate) const PROXY: &str = "proxy";
 
 /// Runs the role that the first argument names; `None` when it names none.
-pub fn run() -> Option<ExitCode> {
+pub(crate) fn run() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let role = arguments.next()?;
     let rest: Vec<OsString> = arguments.collect();
@@ -33,7 +33,7 @@ fn proxy(arguments: &[OsString]) -> ExitCode {
     };
     // A session of its own: what ends `qd serve` from its terminal must not end the traffic. It fails only when this is
     // the leader of its group already, hence apart from any terminal.
-    drop(rustix::process::setsid());
+    let _ = rustix::process::setsid();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).init();
     ended(proxy::run(config))
 }

@@ -27,17 +27,17 @@ const LOOK: Duration = Duration::from_millis(200);
 const LINES: u32 = 100;
 
 /// The disk of this installation.
-pub struct Disk {
+pub(crate) struct Disk {
     /// The data directory.
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Who has the artifacts and the secrets.
-    pub driver: Arc<ProcessDriver>,
+    pub(crate) driver: Arc<ProcessDriver>,
     /// The ledger, beside its writer.
-    pub ledger: Arc<Mutex<Reader>>,
+    pub(crate) ledger: Arc<Mutex<Reader>>,
     /// Where the wish to stop goes.
-    pub stop: mpsc::Sender<ShutdownRequest>,
+    pub(crate) stop: mpsc::Sender<ShutdownRequest>,
     /// What an artifact may be.
-    pub bounds: artifact::Bounds,
+    pub(crate) bounds: artifact::Bounds,
 }
 
 /// Runs what blocks where it may.
@@ -65,13 +65,12 @@ impl Backend for Disk {
         Box::pin(blocking(move || {
             let mut content = Counted { inner: content, bytes: 0 };
             let taken = driver.artifacts().take_tar(&mut content, bounds);
-            let digest = taken.map_err(|error| match error {
-                runtime::Error::Artifact(unfit) => Problem::invalid(unfit.to_string(), "nothing was stored"),
-                other => Problem::new(
-                    Fault::Unavailable,
-                    runtime::in_full(&other),
-                    "nothing was stored; `qd doctor` shows what is wrong",
-                ),
+            let digest = taken.map_err(|error| {
+                if let runtime::Error::Artifact(unfit) = error {
+                    return Problem::invalid(unfit.to_string(), "nothing was stored");
+                }
+                let hint = "nothing was stored; `qd doctor` shows what is wrong";
+                Problem::new(Fault::Unavailable, runtime::in_full(&error), hint)
             })?;
             Ok(Artifact { digest, size: model::Bytes(content.bytes) })
         }))

@@ -11,13 +11,13 @@ const SLEW: Span = Span(5);
 
 /// A clock that never jumps by itself.
 #[derive(Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     base: Time,
     started: Instant,
 }
 
 /// The machine's clock.
-pub fn wall() -> Time {
+pub(crate) fn wall() -> Time {
     // A clock before 1970 is a machine that has not set its clock yet.
     Time(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
 }
@@ -25,18 +25,18 @@ pub fn wall() -> Time {
 impl Clock {
     /// A clock that goes on where the ledger ended. When the machine's clock is behind that, its step is found at the
     /// first look.
-    pub fn since(last_entry: Option<Time>) -> Clock {
+    pub(crate) fn since(last_entry: Option<Time>) -> Clock {
         let wall = wall();
         Clock { base: last_entry.map_or(wall, |last| last.max(wall)), started: Instant::now() }
     }
 
     /// Now.
-    pub fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         self.base + Span(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Looks at the machine's clock. Follows drift slowly; a step is returned, in milliseconds, and followed at once.
-    pub fn stepped(&mut self) -> Option<i64> {
+    pub(crate) fn stepped(&mut self) -> Option<i64> {
         self.compare(wall())
     }
 

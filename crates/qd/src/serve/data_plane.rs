@@ -11,6 +11,7 @@ use model::{
 use std::{
     io,
     net::SocketAddr,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 /// The name of the control socket in the data directory.
-pub const SOCKET: &str = "proxy.sock";
+pub(crate) const SOCKET: &str = "proxy.sock";
 /// Where a data plane writes what goes wrong.
 const LOG: &str = "proxy.log";
 /// A log longer than this is put aside, once, when the next data plane is started.
@@ -43,15 +44,15 @@ const PAUSES: [Duration; 5] = [
 
 /// What the keeper needs.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The data directory.
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// This program.
-    pub executable: PathBuf,
+    pub(crate) executable: PathBuf,
     /// Where the data plane shall listen.
-    pub listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<SocketAddr>,
     /// How many threads it shall have; 0: one per core.
-    pub threads: usize,
+    pub(crate) threads: usize,
 }
 
 /// Why there is no link.
@@ -72,7 +73,7 @@ enum Broken {
 }
 
 /// Keeps a data plane running and linked until the receiver of events is gone. `tables` is the table it shall obey.
-pub async fn keep(settings: Settings, mut tables: watch::Receiver<RouteTable>, events: mpsc::Sender<Event>) {
+pub(crate) async fn keep(settings: Settings, mut tables: watch::Receiver<RouteTable>, events: mpsc::Sender<Event>) {
     let mut child: Option<Child> = None;
     let mut failures = 0;
     loop {
@@ -115,7 +116,14 @@ fn start(settings: &Settings) -> io::Result<Child> {
     }
     let log = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
     let mut command = Command::new(&settings.executable);
-    command.arg("proxy").arg("--data").arg(&settings.data).arg("--threads").arg(settings.threads.to_string());
+    // What `ps` shows; the path of the executable says less.
+    command
+        .arg0("qd")
+        .arg(crate::roles::PROXY)
+        .arg("--data")
+        .arg(&settings.data)
+        .arg("--threads")
+        .arg(settings.threads.to_string());
     for address in &settings.listen {
         command.arg("--listen").arg(address.to_string());
     }
@@ -218,7 +226,7 @@ async fn receive(stream: &mut UnixStream, decoder: &mut Decoder) -> Result<FromP
 }
 
 /// Asks a running data plane to let what is in flight end, for at most `drain`, and waits until it has gone.
-pub async fn shut_down(data: &Path, drain: Span) {
+pub(crate) async fn shut_down(data: &Path, drain: Span) {
     let Ok(mut stream) = UnixStream::connect(data.join(SOCKET)).await else { return };
     let hello = Hello { version: wire::VERSION, pid: std::process::id(), started: super::clock::wall() };
     for message in [ToProxy::Hello(hello), ToProxy::Shutdown(drain)] {

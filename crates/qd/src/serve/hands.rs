@@ -14,7 +14,7 @@ use tokio::sync::watch;
 const KEEP_AGAIN: Duration = Duration::from_secs(600);
 
 /// Hands over actions.
-pub struct Hands<D> {
+pub(crate) struct Hands<D> {
     driver: Arc<D>,
     tables: watch::Sender<RouteTable>,
     kept: Option<(Vec<Digest>, Instant)>,
@@ -22,12 +22,12 @@ pub struct Hands<D> {
 
 impl<D: Driver> Hands<D> {
     /// Hands for a driver of instances, and for a data plane that gets the tables.
-    pub fn new(driver: Arc<D>, tables: watch::Sender<RouteTable>) -> Hands<D> {
+    pub(crate) fn new(driver: Arc<D>, tables: watch::Sender<RouteTable>) -> Hands<D> {
         Hands { driver, tables, kept: None }
     }
 
     /// Hands over everything that is planned.
-    pub fn perform(&mut self, planned: Vec<Planned>) {
+    pub(crate) fn perform(&mut self, planned: Vec<Planned>) {
         for Planned { action, because } in planned {
             match action {
                 Action::SetRoutes(table) => {

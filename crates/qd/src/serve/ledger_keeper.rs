@@ -10,23 +10,23 @@ use store::{Ledger, Place, Snapshot};
 const PAGE: usize = 4096;
 
 /// The ledger on disk, as the loop keeps it.
-pub struct OnDisk(Ledger);
+pub(crate) struct OnDisk(Ledger);
 
 /// An opened ledger with what it folds to.
-pub struct Opened {
+pub(crate) struct Opened {
     /// To append to.
-    pub store: OnDisk,
+    pub(crate) store: OnDisk,
     /// Where it ends.
-    pub numbering: Numbering,
+    pub(crate) numbering: Numbering,
     /// What it folds to.
-    pub state: State,
+    pub(crate) state: State,
     /// When its last entry was recorded.
-    pub last: Option<Time>,
+    pub(crate) last: Option<Time>,
 }
 
 /// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// It cannot be opened to write.
     #[error("the ledger cannot be opened")]
     Open(#[source] store::Error),
@@ -48,7 +48,7 @@ pub enum Error {
 ///
 /// # Errors
 /// When it is in use, damaged, or not what was signed; nothing was changed then.
-pub fn open(place: &Place) -> Result<Opened, Error> {
+pub(crate) fn open(place: &Place) -> Result<Opened, Error> {
     let store = Ledger::open(place).map_err(Error::Open)?;
     let (mut state, mut numbering) = match store.latest_snapshot(FOLD_VERSION) {
         Some(snapshot) => match cbor::from_slice::<State>(&snapshot.blob) {

@@ -6,8 +6,8 @@
 //!
 //! Start reading at [`run`]; the loop itself is in [`crate::event_loop`].
 
-pub mod clock;
-pub mod tokens;
+pub(crate) mod clock;
+pub(crate) mod tokens;
 
 mod backend;
 mod data_plane;
@@ -15,7 +15,7 @@ mod hands;
 mod ledger_keeper;
 mod stop;
 
-pub use stop::{Stopped, stop_without_serve};
+pub(crate) use stop::stop_without_serve;
 
 use crate::event_loop::{Event, EventLoop, Outlets, QUEUE};
 use api::{
@@ -45,7 +45,7 @@ use tokio::{
 };
 
 /// The name of the API's socket in the data directory.
-pub const API_SOCKET: &str = "api.sock";
+pub(crate) const API_SOCKET: &str = "api.sock";
 /// How often the loop looks at the time.
 const TICK: Duration = Duration::from_millis(100);
 /// The longest Unix socket path that Linux takes, with the longest of our names.
@@ -53,22 +53,22 @@ const LONGEST_DATA: usize = 108 - "/instances/INS-1000000000/shim.sock".len();
 
 /// What to serve.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The data directory. Created when it is not there.
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Where clients of the services connect.
-    pub listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<SocketAddr>,
     /// How many threads the data plane has; 0: one per core.
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// Where the API also listens, on loopback, for those who have a token.
-    pub api_listen: Option<SocketAddr>,
+    pub(crate) api_listen: Option<SocketAddr>,
     /// Who may do what.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
 }
 
 /// Why Quarterdeck does not start, or ended.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The data directory cannot be used.
     #[error("the data directory {} cannot be used", path.display())]
     Data {
@@ -137,7 +137,7 @@ pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
 ///
 /// # Errors
 /// When something it needs cannot be used; nothing that ran before was touched then.
-pub async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afterwards, Error> {
+pub(crate) async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afterwards, Error> {
     let system = |doing| move |source| Error::System { doing, source };
     let data = prepare(&settings.data)?;
     let place = Place::new(data.join("ledger"));
@@ -148,7 +148,8 @@ pub async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afterwards,
     let opened = opened.await.map_err(|e| system("opening the ledger")(e.into()))??;
     preflight(&data, &settings.listen).await?;
 
-    let executable = std::env::current_exe().map_err(system("finding this program's own path"))?;
+    // By this name it stays what it is when the file it was started from is replaced.
+    let executable = PathBuf::from("/proc/self/exe");
     let search_path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
     let driver = process::ProcessDriver::open(process::Settings {
         data: data.clone(),

@@ -9,11 +9,11 @@ const DRAIN: Span = Span::seconds(30);
 
 /// What was stopped.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Stopped {
+pub(crate) struct Stopped {
     /// How many instances.
-    pub instances: usize,
+    pub(crate) instances: usize,
     /// Those that had to be killed because their keeper did not answer.
-    pub lost: usize,
+    pub(crate) lost: usize,
 }
 
 /// Stops everything while `serve` itself is ending.
@@ -28,7 +28,7 @@ pub(super) async fn everything(data: &Path) {
 ///
 /// # Errors
 /// When what runs there cannot be found.
-pub async fn stop_without_serve(data: &Path) -> Result<Stopped, runtime::Error> {
+pub(crate) async fn stop_without_serve(data: &Path) -> Result<Stopped, runtime::Error> {
     data_plane::shut_down(data, DRAIN).await;
     let data = data.to_owned();
     let stopped = tokio::task::spawn_blocking(move || runtime::down::stop_everything(&data));

@@ -17,7 +17,7 @@ const MOST: usize = 1_000;
 
 /// Why tokens cannot be read or made.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The file cannot be read or written.
     #[error("cannot use {}", path.display())]
     File {
@@ -53,7 +53,7 @@ pub enum Error {
 ///
 /// # Errors
 /// When the file is there and cannot be used.
-pub fn load(data: &Path) -> Result<BTreeMap<String, Digest>, Error> {
+pub(crate) fn load(data: &Path) -> Result<BTreeMap<String, Digest>, Error> {
     let path = data.join(FILE);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
@@ -67,7 +67,7 @@ pub fn load(data: &Path) -> Result<BTreeMap<String, Digest>, Error> {
 ///
 /// # Errors
 /// When the tokens cannot be read.
-pub fn access(data: &Path) -> Result<Access, Error> {
+pub(crate) fn access(data: &Path) -> Result<Access, Error> {
     Ok(Access::new(load(data)?.into_iter().map(|(name, digest)| (digest, name))))
 }
 
@@ -75,7 +75,7 @@ pub fn access(data: &Path) -> Result<Access, Error> {
 ///
 /// # Errors
 /// When the name cannot be used, or the file cannot be written.
-pub fn create(data: &Path, name: &str) -> Result<String, Error> {
+pub(crate) fn create(data: &Path, name: &str) -> Result<String, Error> {
     let mut all = load(data)?;
     let fits = (1..=40).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     if !fits || all.contains_key(name) {
@@ -96,7 +96,7 @@ pub fn create(data: &Path, name: &str) -> Result<String, Error> {
 ///
 /// # Errors
 /// When the file cannot be read or written.
-pub fn remove(data: &Path, name: &str) -> Result<bool, Error> {
+pub(crate) fn remove(data: &Path, name: &str) -> Result<bool, Error> {
     let mut all = load(data)?;
     let known = all.remove(name).is_some();
     if known {
