@@ -41,8 +41,9 @@ pub(crate) fn apply(state: &mut State, fact: &Fact) {
             let shift = |time: &mut Time| *time = Time(time.0.saturating_add_signed(*by_ms));
             let changes: Vec<_> = state.changes.iter().filter(|(_, c)| c.phase.is_open()).map(|(id, _)| *id).collect();
             for id in changes {
-                if let Some(rollout) = state.changes.get_mut(&id).and_then(|c| c.rollout.as_mut()) {
-                    rollout.times_mut().into_iter().for_each(shift);
+                if let Some(change) = state.changes.get_mut(&id) {
+                    change.started_at.iter_mut().for_each(shift);
+                    change.rollout.iter_mut().flat_map(|r| r.times_mut()).for_each(shift);
                 }
             }
             let instances: Vec<_> = state.instances.keys().copied().collect();

@@ -97,6 +97,18 @@ impl Command {
     }
 }
 
+impl Request {
+    /// Who gives it and why, in one sentence.
+    pub(crate) fn because(&self) -> String {
+        format!("{}: {}", self.actor, self.reason.trim())
+    }
+
+    /// Who gives it, and for whom.
+    pub(crate) fn parties(&self) -> impl Iterator<Item = &Actor> {
+        std::iter::once(&self.actor).chain(&self.on_behalf_of)
+    }
+}
+
 /// A command and who gives it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Request {

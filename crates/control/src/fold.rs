@@ -6,7 +6,7 @@ use model::ServiceKey;
 /// Folds one entry into the state. It cannot fail: an entry that makes no sense in this state changes nothing.
 pub fn apply(state: &mut State, entry: &Entry) {
     // What an entry takes away must be looked up before, what it brings after.
-    let before = concerned(state, &entry.what);
+    let before = rerouted(state, &entry.what);
     match &entry.what {
         Fact::Service(fact) => service::apply(state, fact),
         Fact::Release(fact) => release::apply(state, fact),
@@ -15,8 +15,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         Fact::Instance(fact) => instance::apply(state, entry, fact),
         Fact::Clock(fact) => clock::apply(state, fact),
     }
-    let concerned = before.or_else(|| concerned(state, &entry.what));
-    if let Some(key) = concerned {
+    if let Some(key) = before.or_else(|| rerouted(state, &entry.what)) {
         route::refresh(state, &key, entry.seq.0 + 1);
     }
     if let Fact::Instance(instance::Fact::Retired { instance, .. }) = &entry.what {
@@ -27,16 +26,32 @@ pub fn apply(state: &mut State, entry: &Entry) {
     }
 }
 
-/// The service whose routes an entry may alter.
-fn concerned(state: &State, fact: &Fact) -> Option<ServiceKey> {
+/// The service whose routes an entry alters, or may alter. Most entries alter none.
+fn rerouted(state: &State, fact: &Fact) -> Option<ServiceKey> {
     let of_change = |id| state.changes.get(&id).map(|c| c.service.clone());
     match fact {
         Fact::Service(service::Fact::Declared { service, .. } | service::Fact::Removed { service }) => {
             Some(service.clone())
         }
-        Fact::Change(fact) => of_change(fact.change()),
-        Fact::Rollout(fact) => of_change(fact.change()),
-        Fact::Instance(fact) => state.instances.get(&fact.instance()).map(|i| i.service.clone()),
+        Fact::Change(fact) => match fact {
+            change::Fact::Finished { change, .. } => of_change(*change),
+            change::Fact::Proposed { .. }
+            | change::Fact::Approved { .. }
+            | change::Fact::Started { .. }
+            | change::Fact::Paused { .. }
+            | change::Fact::Resumed { .. } => None,
+        },
+        Fact::Rollout(fact) => match fact {
+            rollout::Fact::Begun { change, .. }
+            | rollout::Fact::Stepped { change, .. }
+            | rollout::Fact::Promoted { change, .. }
+            | rollout::Fact::Undone { change, .. } => of_change(*change),
+            rollout::Fact::Held { .. } | rollout::Fact::Released { .. } | rollout::Fact::Judged { .. } => None,
+        },
+        // Only an instance that is ready, or was, is in the table.
+        Fact::Instance(fact) => {
+            state.instances.get(&fact.instance()).filter(|i| i.is_ready()).map(|i| i.service.clone())
+        }
         Fact::Release(_) | Fact::Clock(_) => None,
     }
 }

@@ -4,10 +4,16 @@
 //! says what the driver should do about it. A driver that is late, silent or repeats itself does no harm: whatever it
 //! reports of an earlier attempt is ignored, and what it does not know is asked for again.
 
-use crate::{Draft, Entry, Observed, State, change::Phase as ChangePhase, fact, state::Next, turn::Planned};
+use crate::{
+    Draft, Entry, Observed, State,
+    change::{Change, Phase as ChangePhase},
+    fact,
+    state::Next,
+    turn::Planned,
+};
 use model::{Action, Exit, InstanceId, InstanceSeen, InstanceSpec, Phase, ReleaseId, ServiceKey, Span, Strategy, Time};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 /// The wait before the first restart; doubled for each exit in a row.
 const RESTART_DELAY: Span = Span(500);
@@ -15,6 +21,9 @@ const RESTART_DELAY: Span = Span(500);
 const RESTART_DELAY_MAX: Span = Span::minutes(1);
 /// An instance that was ready for this long and exits has not exited "in a row".
 const STABLE: Span = Span::minutes(1);
+
+/// How much longer than its drain deadline a retired instance waits for a data plane that does not say it knows.
+const SILENCE: Span = Span::minutes(2);
 
 /// An instance.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -145,7 +154,7 @@ impl Instance {
     pub fn waiting_for(&self, observed: &Observed) -> String {
         let seen = observed.instances.as_ref().and_then(|all| all.get(&self.id));
         match (&self.condition, seen.map(|s| &s.phase)) {
-            (Condition::Starting { .. }, Some(Phase::Starting(why))) if !why.is_empty() => why.clone(),
+            (Condition::Starting { .. }, Some(Phase::Starting(why))) if !why.is_empty() => cut(why),
             (Condition::Unready { why, .. } | Condition::Failed { why, .. }, _) => why.clone(),
             (Condition::Ended { .. }, _) => self.last_exit.clone().unwrap_or_default(),
             (condition, _) => condition.word().to_owned(),
@@ -298,36 +307,55 @@ fn next_fact(state: &State, i: &Instance, seen: Option<&InstanceSeen>, now: Time
             None => (now >= *restart_at).then(|| Fact::Restarted { instance, attempt: i.attempt + 1 }),
         };
     }
+    if i.retired.is_some() {
+        // It was never started, or has ended, in whichever attempt.
+        return seen.is_none_or(|s| !s.runs()).then_some(Fact::Gone { instance });
+    }
     let restart_at = now + restart_delay(i, now);
-    let Some(seen) = seen.filter(|s| s.attempt == i.attempt) else {
-        return match (&i.retired, &i.condition) {
-            // It was never started, or ended and was forgotten.
-            (Some(_), _) if seen.is_none() => Some(Fact::Gone { instance }),
-            // It was there and the driver has lost it: after a reboot, say.
-            (None, Condition::Ready { .. } | Condition::Unready { .. } | Condition::Condemned { .. })
-                if seen.is_none() =>
-            {
-                Some(Fact::Ended { instance, exit: Exit::Lost, restart_at })
-            }
-            _ => None,
-        };
+    let seen = match seen {
+        Some(seen) if seen.attempt == i.attempt => seen,
+        // The driver is ahead: this ledger is older than one that had it start more.
+        Some(seen) if seen.attempt > i.attempt => return Some(Fact::Restarted { instance, attempt: seen.attempt }),
+        Some(_) => return None,
+        // It was there and the driver has lost it: after a reboot, say.
+        None if !matches!(i.condition, Condition::Starting { .. }) => {
+            return Some(Fact::Ended { instance, exit: Exit::Lost, restart_at });
+        }
+        None => return None,
     };
-    match (&seen.phase, &i.condition, i.retired) {
-        (Phase::Exited(_) | Phase::Failed(_), _, Some(_)) => Some(Fact::Gone { instance }),
-        (Phase::Exited(exit), _, None) => Some(Fact::Ended { instance, exit: exit.clone(), restart_at }),
-        (Phase::Failed(why), _, None) => Some(Fact::Failed { instance, why: why.clone(), restart_at }),
-        (_, _, Some(_)) | (_, Condition::Condemned { .. }, _) => None,
-        (Phase::Ready, Condition::Ready { .. }, _) => None,
-        (Phase::Ready, _, _) => Some(Fact::Ready { instance, address: seen.address }),
-        (Phase::Unready(why), Condition::Ready { .. }, _) => Some(Fact::Unready { instance, why: why.clone() }),
-        (Phase::Dead(why), _, _) => Some(Fact::Condemned { instance, why: why.clone() }),
-        (Phase::Starting(why), Condition::Starting { since }, _) => {
+    match (&seen.phase, &i.condition) {
+        (Phase::Exited(exit), _) => Some(Fact::Ended { instance, exit: exit.clone(), restart_at }),
+        (Phase::Failed(why), _) => Some(Fact::Failed { instance, why: cut(why), restart_at }),
+        (_, Condition::Condemned { .. }) => None,
+        (Phase::Ready, Condition::Ready { .. }) => None,
+        (Phase::Ready, _) => Some(Fact::Ready { instance, address: seen.address }),
+        (Phase::Unready(why), Condition::Ready { .. }) => Some(Fact::Unready { instance, why: cut(why) }),
+        (Phase::Stopping, Condition::Ready { .. }) => {
+            Some(Fact::Unready { instance, why: "it was told to stop".to_owned() })
+        }
+        (Phase::Dead(why), _) => Some(Fact::Condemned { instance, why: cut(why) }),
+        // Of a release that is taking over, the rollout is the judge.
+        (Phase::Starting(why), Condition::Starting { since }) if !takes_over(state, i) => {
             let limit = state.releases.get(&i.release)?.run.start_deadline;
-            let why = format!("it was not ready within {limit}: {why}");
+            let why = cut(&format!("it was not ready within {limit}: {why}"));
             (now.since(*since) > limit).then_some(Fact::Condemned { instance, why })
         }
-        (Phase::Starting(_) | Phase::Unready(_) | Phase::Stopping, _, _) => None,
+        (Phase::Starting(_) | Phase::Unready(_) | Phase::Stopping, _) => None,
     }
+}
+
+/// Whether an instance is of a release that is being rolled out and may still be undone.
+fn takes_over(state: &State, i: &Instance) -> bool {
+    state.active_change(&i.service).is_some_and(|change| {
+        let open = matches!(change.phase, ChangePhase::Running | ChangePhase::Paused | ChangePhase::HoldingBack);
+        open && change.rollout.as_ref().is_some_and(|r| r.to == i.release)
+    })
+}
+
+/// As much of what a program or a driver said as belongs in a ledger.
+fn cut(text: &str) -> String {
+    const MOST: usize = 500;
+    if text.chars().count() <= MOST { text.to_owned() } else { text.chars().take(MOST).chain(['…']).collect() }
 }
 
 fn restart_delay(i: &Instance, now: Time) -> Span {
@@ -347,13 +375,14 @@ fn wanted(state: &State, key: &ServiceKey) -> Vec<(ReleaseId, u32)> {
         return service.running.map(|running| (running, n)).into_iter().collect();
     };
     let (from, to) = (rollout.from, rollout.to);
-    let gone = |release| state.instances.values().all(|i| i.release != release);
+    let gone = |release| state.copies(release).next().is_none();
     let both = |f: u32, t: u32| from.map(|from| (from, f)).into_iter().chain([(to, t)]).collect();
     match (phase, rollout.terms.strategy) {
         (ChangePhase::Running | ChangePhase::Paused, Strategy::Canary | Strategy::BlueGreen) => both(n, n),
         (ChangePhase::Running | ChangePhase::Paused, Strategy::Rolling) => {
-            let ready = state.ready(to).min(n);
-            both(n - ready, if from.is_some() { rollout.step.map_or(1, |step| step + 2).min(n) } else { n })
+            // An old instance goes when a new one has its share of the requests, not before.
+            let taken_over = rollout.step.map_or(0, |step| state.ready(to).min(step + 1)).min(n);
+            both(n - taken_over, if from.is_some() { rollout.step.map_or(1, |step| step + 1).min(n) } else { n })
         }
         (ChangePhase::Running | ChangePhase::Paused, Strategy::Recreate) => {
             both(0, if from.is_none_or(gone) { n } else { 0 })
@@ -393,20 +422,16 @@ fn settle_service(state: &State, key: &ServiceKey, next: &mut Next) -> Vec<Draft
             drafts.push(draft(state, key, *release, fact));
         }
     }
-    let mine: Vec<&Instance> = state.instances.values().filter(|i| i.service == *key && i.retired.is_none()).collect();
-    let mut releases: Vec<ReleaseId> = mine.iter().map(|i| i.release).collect();
-    releases.dedup();
-    releases.sort_unstable();
-    releases.dedup();
-    for release in releases {
+    let mut by_release: BTreeMap<ReleaseId, Vec<&Instance>> = BTreeMap::new();
+    for i in state.instances_at(key).filter(|i| i.retired.is_none()) {
+        by_release.entry(i.release).or_default().push(i);
+    }
+    for (release, mut have) in by_release {
         let n = wanted.iter().find(|(r, _)| *r == release).map_or(0, |(_, n)| *n as usize);
-        let mut surplus: Vec<&&Instance> = mine.iter().filter(|i| i.release == release).collect();
         // Those that are not ready go first, then the youngest.
-        surplus.sort_by_key(|i| (!i.is_ready(), i.id));
-        let excess = surplus.len().saturating_sub(n);
-        let surplus = if n == 0 { surplus } else { surplus.split_off(surplus.len() - excess) };
+        have.sort_by_key(|i| (!i.is_ready(), i.id));
         let because = if n == 0 { format!("{release} is not needed any more") } else { format!("{n} are enough") };
-        for i in surplus {
+        for i in have.into_iter().skip(n) {
             drafts.push(draft(state, key, release, Fact::Retired { instance: i.id, because: because.clone() }));
         }
     }
@@ -419,11 +444,10 @@ pub(crate) fn plan(state: &State, observed: &Observed, now: Time) -> Vec<Planned
     let mut planned: Vec<Planned> =
         state.instances.values().filter_map(|i| plan_one(state, observed, i, seen.get(&i.id), now)).collect();
     for stray in seen.values().filter(|s| !state.instances.contains_key(&s.id)) {
-        planned.push(match stray.phase {
-            Phase::Exited(_) | Phase::Failed(_) => Planned::new(Action::ForgetInstance(stray.id), "it is gone"),
-            Phase::Starting(_) | Phase::Ready | Phase::Unready(_) | Phase::Dead(_) | Phase::Stopping => {
-                Planned::new(Action::StopInstance(stray.id), "nothing wants it to run")
-            }
+        planned.push(if stray.runs() {
+            Planned::new(Action::StopInstance(stray.id), "nothing wants it to run")
+        } else {
+            Planned::new(Action::ForgetInstance(stray.id), "it is gone")
         });
     }
     planned
@@ -437,12 +461,10 @@ fn plan_one(
     now: Time,
 ) -> Option<Planned> {
     let current = seen.filter(|s| s.attempt == i.attempt);
-    let runs = current.is_some_and(|s| !matches!(s.phase, Phase::Exited(_) | Phase::Failed(_)));
+    let runs = current.is_some_and(InstanceSeen::runs);
     if let Some(retired) = i.retired {
         let why = drained(state, observed, i, retired, now)?;
-        return seen
-            .is_some_and(|s| !matches!(s.phase, Phase::Exited(_) | Phase::Failed(_)))
-            .then(|| Planned::new(Action::StopInstance(i.id), why));
+        return seen.is_some_and(InstanceSeen::runs).then(|| Planned::new(Action::StopInstance(i.id), why));
     }
     match &i.condition {
         Condition::Starting { .. } if current.is_none() => {
@@ -467,20 +489,32 @@ fn plan_one(
     }
 }
 
+/// How long all instances of a service take to drain and stop at most.
+pub(crate) fn longest_stop(state: &State, change: &Change) -> Span {
+    let service = state.services.get(&change.service);
+    let run = service.and_then(|s| state.releases.get(&s.running?)).map(|r| &r.run);
+    let drain = service.map_or(Span::ZERO, |s| s.spec.traffic.drain_deadline);
+    drain + SILENCE + run.map_or(Span::ZERO, |r| r.stop_deadline)
+}
+
 /// Why a retired instance may be stopped now; `None` while it may still have requests.
 fn drained(state: &State, observed: &Observed, i: &Instance, retired: Retired, now: Time) -> Option<&'static str> {
     let spec = state.services.get(&i.service).map(|s| &s.spec);
     let deadline = spec.map_or(Span::seconds(30), |s| s.traffic.drain_deadline);
-    if spec.is_some_and(|s| s.routes.is_empty()) {
-        return Some("it is retired and takes no requests");
+    let takes_requests = spec.is_none_or(|s| !s.routes.is_empty());
+    let knows = observed.proxy.as_ref().is_some_and(|proxy| proxy.generation >= retired.generation);
+    let waited = now.since(retired.at);
+    match observed.in_flight(i.id) {
+        Some(0) if knows => Some("it is retired and has no requests any more"),
+        None | Some(0) if !takes_requests => Some("it is retired and takes no requests"),
+        // A moment more than the data plane gives its connections, so that it is the one who ends and counts them.
+        Some(_) if knows && waited > deadline + Span(1_000) => Some("it is retired and its drain deadline has passed"),
+        // A data plane that has not taken the table may still send it requests.
+        Some(_) | None if waited > deadline + SILENCE => {
+            Some("it is retired and the data plane has been silent for too long")
+        }
+        Some(_) | None => None,
     }
-    // A moment more than the data plane gives its connections, so that it is the one who ends and counts them.
-    if now.since(retired.at) > Span(deadline.0 + 1_000) {
-        return Some("it is retired and its drain deadline has passed");
-    }
-    let proxy = observed.proxy.as_ref()?;
-    (proxy.generation >= retired.generation && observed.in_flight(i.id) == Some(0))
-        .then_some("it is retired and has no requests any more")
 }
 
 pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
@@ -498,10 +532,18 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             retired: None,
         };
         state.instances.insert(*instance, new);
+        state.placed.entry(service.clone()).or_default().push(*instance);
         return;
     }
     if let Fact::Gone { instance } = fact {
-        state.instances.remove(instance);
+        if let Some(gone) = state.instances.remove(instance)
+            && let Some(others) = state.placed.get_mut(&gone.service)
+        {
+            others.retain(|id| id != instance);
+            if others.is_empty() {
+                state.placed.remove(&gone.service);
+            }
+        }
         return;
     }
     let generation = state.routes.generation;
@@ -527,9 +569,4 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
         }
         Fact::Retired { .. } => i.retired = Some(Retired { at: now, generation }),
     }
-}
-
-/// When the youngest instance of a release that is not ready entered its condition.
-pub(crate) fn youngest(state: &State, release: ReleaseId) -> Time {
-    state.instances_of(release).filter(|i| !i.is_ready()).map(|i| i.condition.since()).max().unwrap_or_default()
 }

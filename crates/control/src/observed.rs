@@ -36,9 +36,15 @@ impl Observed {
         self.instances = Some(seen.into_iter().map(|i| (i.id, i)).collect());
     }
 
-    /// Takes a data plane's report. Reports of an earlier process, or older ones, are of no use any more.
+    /// Takes a data plane's report, in the order in which they came. One that the same process made under an earlier
+    /// table is late and of no use any more.
     pub fn take_report(&mut self, report: ProxyReport) {
-        if self.history.front().is_some_and(|r| r.started != report.started) {
+        let same = |other: &ProxyReport| other.started == report.started;
+        if self.proxy.as_ref().is_some_and(|last| same(last) && last.generation > report.generation) {
+            return;
+        }
+        // Counts begin anew with the process, and windows with the clock.
+        if self.history.back().is_some_and(|last| !same(last) || last.at > report.at) {
             self.history.clear();
         }
         if self.history.back().is_none_or(|last| report.at.since(last.at) >= REPORT_SPACING) {
@@ -66,6 +72,11 @@ impl Observed {
     /// The evidence the data plane has for a change.
     pub fn evidence(&self, change: ChangeId) -> Option<&Evidence> {
         self.proxy.as_ref()?.evidence.iter().find(|(id, _)| *id == change).map(|(_, e)| e)
+    }
+
+    /// Whether the data plane has stopped a change's canary by itself.
+    pub fn has_tripped(&self, change: ChangeId) -> bool {
+        self.proxy.as_ref().is_some_and(|proxy| proxy.tripped.contains(&change))
     }
 
     /// Requests in flight at an instance; `None` when the data plane is silent.

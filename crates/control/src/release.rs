@@ -97,7 +97,7 @@ pub(crate) fn set_standing(state: &mut State, release: ReleaseId, standing: Stan
 /// Forgets releases of a service that nobody can return to: not running, not in a change that is open, not the rollback
 /// target, without instances, and older than the last few.
 fn forget_old(state: &mut State, service: &ServiceKey) {
-    let mut wanted: BTreeSet<ReleaseId> = state.instances.values().map(|i| i.release).collect();
+    let mut wanted: BTreeSet<ReleaseId> = state.instances_at(service).map(|i| i.release).collect();
     if let Some(known) = state.services.get(service) {
         wanted.extend(known.running);
         wanted.extend(known.rollback_target(&state.releases));
@@ -115,6 +115,14 @@ fn forget_old(state: &mut State, service: &ServiceKey) {
         if let Some(known) = state.services.get_mut(service) {
             known.history.retain(|h| *h != id);
         }
+    }
+}
+
+/// Forgets every release of a service that is gone.
+pub(crate) fn forget_all(state: &mut State, service: &ServiceKey) {
+    let mine: Vec<_> = state.releases.iter().filter(|(_, r)| r.service == *service).map(|(id, _)| *id).collect();
+    for id in mine {
+        state.releases.remove(&id);
     }
 }
 

@@ -4,9 +4,9 @@
 //! and the observation only, so a restarted control plane goes on where the last one stopped.
 
 use crate::{
-    Draft, Entry, Observed, Refusal, Request, State,
+    Code, Draft, Entry, Observed, Refusal, Request, State,
     change::{self, Change, Outcome, Phase, propose::Step},
-    fact, release, service,
+    fact, instance, release, service,
 };
 use model::{
     ChangeId, Evidence, Judgement, Metric, OnDeadline, Ratio, ReleaseId, ServiceSpec, Span, Strategy, Time, Verdict,
@@ -189,12 +189,30 @@ pub struct Rollout {
     pub step_at: Time,
     /// When it must be decided.
     pub deadline: Option<Time>,
-    /// When a person paused it.
-    pub paused_at: Option<Time>,
+    /// Since when its deadline stands still, because it is paused or held by an outage.
+    pub stopped_at: Option<Time>,
     /// Why it takes no steps for now, when Quarterdeck itself holds it.
-    pub held: Option<String>,
+    pub held: Option<Held>,
     /// Why it is being undone, and what to call that when it is done.
     pub undo: Option<Undo>,
+}
+
+/// Why Quarterdeck itself holds a rollout where it is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Held {
+    /// One sentence.
+    pub because: String,
+    /// What must happen for it to go on.
+    pub until: Until,
+}
+
+/// What must happen for a held rollout to go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Until {
+    /// What both releases share must work again.
+    OutageEnds,
+    /// The evidence must convince after all, or a person must decide: its deadline has passed.
+    Decided,
 }
 
 /// Why a rollout is being undone.
@@ -211,17 +229,27 @@ impl Rollout {
     pub(crate) fn times_mut(&mut self) -> Vec<&mut Time> {
         let mut times = vec![&mut self.begun_at, &mut self.step_at];
         times.extend(self.deadline.as_mut());
-        times.extend(self.paused_at.as_mut());
+        times.extend(self.stopped_at.as_mut());
         times
     }
 
-    /// Goes on after a pause: what was left of the deadline is still left.
-    pub(crate) fn resume(&mut self, now: Time) {
-        if let Some(paused_at) = self.paused_at.take()
+    /// The deadline stands still from now on, if it did not before.
+    pub(crate) fn stop_clock(&mut self, now: Time) {
+        self.stopped_at.get_or_insert(now);
+    }
+
+    /// The deadline moves again: what was left of it is still left.
+    pub(crate) fn start_clock(&mut self, now: Time) {
+        if let Some(stopped_at) = self.stopped_at.take()
             && let Some(deadline) = &mut self.deadline
         {
-            *deadline = *deadline + now.since(paused_at);
+            *deadline = *deadline + now.since(stopped_at);
         }
+    }
+
+    /// Whether something all releases share is failing.
+    pub(crate) fn in_outage(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.until == Until::OutageEnds)
     }
 
     /// When the old release need not be kept warm any more.
@@ -259,6 +287,8 @@ pub enum Fact {
         change: ChangeId,
         /// Why.
         because: String,
+        /// What must happen for it to go on.
+        until: Until,
     },
     /// The reason to hold it is gone.
     Released {
@@ -356,13 +386,29 @@ pub(crate) fn draft_undo(change: &Change, because: String, outcome: Outcome) -> 
 /// Decides on a promotion by a person.
 pub(crate) fn decide_promote(state: &State, request: &Request, id: ChangeId) -> Result<Vec<Draft>, Refusal> {
     let change = change::known(state, id)?;
-    change::propose::promotable(change)?;
-    let because = format!("{}: {}", request.actor, request.reason);
+    promotable(state, change)?;
+    let because = request.because();
     Ok(change
         .rollout
         .iter()
         .map(|r| draft(change, Fact::Promoted { change: id, release: r.to, because: because.clone(), proven: false }))
         .collect())
+}
+
+/// Refuses a promotion that would leave requests without the instances they need.
+fn promotable(state: &State, change: &Change) -> Result<(), Refusal> {
+    let id = change.id;
+    change.phase.check(id, change::phase::Event::Promote)?;
+    let Some(rollout) = &change.rollout else {
+        return Err(Refusal::new(Code::WrongPhase, format!("{id} moves no traffic"), ""));
+    };
+    let ready = state.ready(rollout.to);
+    let replicas = state.services.get(&change.service).map_or(0, |s| s.spec.replicas);
+    if ready >= replicas {
+        return Ok(());
+    }
+    let message = format!("{ready} of {replicas} instances of {} are ready", rollout.to);
+    Err(Refusal::new(Code::WrongPhase, message, "wait until all are, or cancel it"))
 }
 
 /// What follows for a rollout from what is observed, now.
@@ -371,7 +417,9 @@ pub(crate) fn advance(state: &State, observed: &Observed, change: &Change, now: 
         return Vec::new();
     };
     let undo = |because: String| {
-        let outcome = if rollout.from.is_some() { Outcome::RolledBack } else { Outcome::Failed };
+        // What was a return itself is not rolled back: it did not work.
+        let returns = rollout.from.is_some() && !matches!(change.kind, change::Kind::Rollback { .. });
+        let outcome = if returns { Outcome::RolledBack } else { Outcome::Failed };
         vec![draft_undo(change, because, outcome)]
     };
     let finish = |outcome, because: String| {
@@ -383,6 +431,12 @@ pub(crate) fn advance(state: &State, observed: &Observed, change: &Change, now: 
                 return undo(why);
             }
             let evidence = observed.evidence(change.id);
+            let worse = evidence.is_some_and(|e| matches!(e.verdict, Verdict::Worse(_)));
+            if observed.has_tripped(change.id) && !worse {
+                return undo(
+                    "its guard tripped, and the figures were lost with the data plane that had them".to_owned(),
+                );
+            }
             if let (Some(evidence), Some(from)) = (evidence, rollout.from)
                 && let Verdict::Worse(metric) = evidence.verdict
             {
@@ -397,7 +451,7 @@ pub(crate) fn advance(state: &State, observed: &Observed, change: &Change, now: 
             if change.phase == Phase::Paused {
                 Vec::new()
             } else {
-                forward(state, change, rollout, &service.spec, evidence, now)
+                forward(state, observed, change, rollout, &service.spec, now)
             }
         }
         Phase::HoldingBack => match broken(state, observed, change, rollout, now) {
@@ -435,11 +489,19 @@ fn broken(state: &State, observed: &Observed, change: &Change, rollout: &Rollout
     if let Some((id, why)) = instances().find_map(|i| i.failed_to_start().map(|why| (i.id, why))) {
         return Some(format!("{id} could not be started: {why}"));
     }
-    if let Some(i) = instances().find(|i| i.exits >= CRASH_LOOP_EXITS) {
+    if let Some(i) = instances().find(|i| i.exits >= CRASH_LOOP_EXITS && !i.is_ready()) {
         let last = i.last_exit.as_ref().map_or(String::new(), |exit| format!("; the last time it {exit}"));
         return Some(format!("{} ended {} times{last}", i.id, i.exits));
     }
-    let limit = state.releases.get(&rollout.to)?.run.start_deadline;
+    let run = &state.releases.get(&rollout.to)?.run;
+    let limit = run.start_deadline;
+    if rollout.terms.strategy == Strategy::Recreate
+        && instances().next().is_none()
+        && let Some(from) = rollout.from
+        && now.since(rollout.begun_at) > instance::longest_stop(state, change) + limit
+    {
+        return Some(format!("{from} did not stop"));
+    }
     // Restarts do not extend the deadline of a release that has yet to become ready for the first time. With `recreate`
     // its time begins when the old instances are gone, so there only the instances count.
     let first_start =
@@ -458,13 +520,14 @@ fn judged(change: &Change, rollout: &Rollout, from: ReleaseId, evidence: &Eviden
 /// The next step of a rollout that nothing speaks against.
 fn forward(
     state: &State,
+    observed: &Observed,
     change: &Change,
     rollout: &Rollout,
     spec: &ServiceSpec,
-    evidence: Option<&Evidence>,
     now: Time,
 ) -> Vec<Draft> {
     let id = change.id;
+    let evidence = observed.evidence(id);
     let ready = state.ready(rollout.to);
     let promote =
         |because: String, proven| draft(change, Fact::Promoted { change: id, release: rollout.to, because, proven });
@@ -486,45 +549,65 @@ fn forward(
             _ => Vec::new(),
         };
     };
-    let verdict = evidence.map_or(Verdict::NoData, |e| e.verdict);
-    match (verdict, &rollout.held) {
-        (Verdict::SharedOutage, None) => {
-            let because = format!("{from} and {} got worse together, so something they share is failing", rollout.to);
-            return vec![draft(change, Fact::Held { change: id, because })];
-        }
-        (Verdict::SharedOutage, Some(_)) => return Vec::new(),
-        (_, Some(_)) => return vec![draft(change, Fact::Released { change: id })],
-        (_, None) => {}
+    // While the data plane is silent nothing is known, which is neither good nor bad: everything stays as it is.
+    if observed.proxy.is_none() && rollout.terms.judgement.is_some() {
+        return Vec::new();
     }
-    let rested = now.since(rollout.step_at) >= rollout.terms.step_time;
-    if rolling {
-        if ready >= spec.replicas && rested {
-            return vec![promote("every instance was replaced".into(), verdict == Verdict::NotWorse)];
+    let verdict = evidence.map_or(Verdict::NoData, |e| e.verdict);
+    match (verdict == Verdict::SharedOutage, rollout.in_outage()) {
+        (true, false) => {
+            let because = format!("{from} and {} got worse together, so something they share is failing", rollout.to);
+            return vec![draft(change, Fact::Held { change: id, because, until: Until::OutageEnds })];
         }
-        let enough = ready > step && rested;
-        return if enough {
-            stepped(step + 1, Ratio::of(u64::from(step) + 2, u64::from(spec.replicas)))
+        (true, true) => return Vec::new(),
+        (false, true) => return vec![draft(change, Fact::Released { change: id })],
+        (false, false) => {}
+    }
+    // A step is rested on when its instances have answered for long enough.
+    let since = state.instances_of(rollout.to).map(|i| i.condition.since()).max();
+    let rested = now.since(rollout.step_at.max(since.unwrap_or_default())) >= rollout.terms.step_time;
+    if rolling {
+        if ready <= step || !rested {
+            return Vec::new();
+        }
+        return if ready >= spec.replicas {
+            vec![promote("every instance was replaced".into(), verdict == Verdict::NotWorse)]
         } else {
-            Vec::new()
+            stepped(step + 1, Ratio::of(u64::from(step) + 2, u64::from(spec.replicas)))
         };
+    }
+    if ready < spec.replicas {
+        return Vec::new();
     }
     if let (Verdict::NotWorse, Some(evidence), true) = (verdict, evidence, rested) {
         let because = format!("it is not worse than {from}");
         return vec![judged(change, rollout, from, evidence), promote(because, true)];
     }
     if rollout.deadline.is_some_and(|deadline| now >= deadline) {
-        let seen = evidence.map_or("nothing was observed".to_owned(), |e| e.sentence(from, rollout.to));
-        let because = format!("undecided at its deadline: {seen}");
-        return match rollout.terms.on_deadline {
-            OnDeadline::Rollback => vec![draft_undo(change, because, Outcome::RolledBack)],
-            OnDeadline::Promote => vec![promote(because, false)],
-            OnDeadline::Hold => Vec::new(),
-        };
+        return overdue(change, rollout, from, evidence.filter(|_| verdict != Verdict::NoData));
     }
     match rollout.terms.steps.get(step as usize + 1) {
         // Without a request to the canary at this weight, a larger weight would rest on nothing.
         Some(next) if rested && verdict != Verdict::NoData => stepped(step + 1, *next),
         _ => Vec::new(),
+    }
+}
+
+/// What becomes of a rollout that is undecided at its deadline.
+fn overdue(change: &Change, rollout: &Rollout, from: ReleaseId, evidence: Option<&Evidence>) -> Vec<Draft> {
+    let id = change.id;
+    let seen = evidence.map_or("nothing was observed".to_owned(), |e| e.sentence(from, rollout.to));
+    let because = format!("undecided at its deadline: {seen}");
+    match (rollout.terms.on_deadline, evidence) {
+        (OnDeadline::Rollback, _) => vec![draft_undo(change, because, Outcome::RolledBack)],
+        (OnDeadline::Promote, Some(_)) => {
+            vec![draft(change, Fact::Promoted { change: id, release: rollout.to, because, proven: false })]
+        }
+        // To promote what nobody has seen would be to fail open.
+        (OnDeadline::Hold, _) | (OnDeadline::Promote, None) => match rollout.held {
+            Some(_) => Vec::new(),
+            None => vec![draft(change, Fact::Held { change: id, because, until: Until::Decided })],
+        },
     }
 }
 
@@ -541,7 +624,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             weight: Ratio::ZERO,
             step_at: entry.time,
             deadline: None,
-            paused_at: None,
+            stopped_at: None,
             held: None,
             undo: None,
         });
@@ -558,18 +641,25 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             rollout.weight = *weight;
             rollout.step_at = entry.time;
         }
-        Fact::Held { because, .. } => rollout.held = Some(because.clone()),
+        Fact::Held { because, until, .. } => {
+            rollout.held = Some(Held { because: because.clone(), until: *until });
+            if *until == Until::OutageEnds {
+                rollout.stop_clock(entry.time);
+            }
+        }
         Fact::Released { .. } => {
             rollout.held = None;
             rollout.step_at = entry.time;
+            rollout.start_clock(entry.time);
         }
         Fact::Promoted { release, proven, .. } => {
             rollout.weight = Ratio::ONE;
             rollout.step_at = entry.time;
-            rollout.paused_at = None;
+            rollout.held = None;
             change.phase = change.phase.after(change::phase::Event::Promote);
+            let from = rollout.from;
             if let Some(service) = state.services.get_mut(&change.service) {
-                service::trust(service, *release);
+                service::trust(service, *release, from, &state.releases);
             }
             if *proven {
                 release::set_standing(state, *release, release::Standing::Proven);
@@ -580,9 +670,10 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             rollout.step_at = entry.time;
             rollout.undo = Some(Undo { because: because.clone(), outcome: *outcome });
             change.phase = change.phase.after(change::phase::Event::Undo);
-            let from = rollout.from;
+            let (from, before) = (rollout.from, change.before.clone());
             if let Some(service) = state.services.get_mut(&change.service) {
                 service::distrust(service, *release, from);
+                service::restore(service, before);
             }
         }
     }

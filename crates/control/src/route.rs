@@ -40,13 +40,16 @@ fn shared(state: &State, service: &Service, change: &Change, rollout: &Rollout) 
             let weight = match rollout.terms.strategy {
                 // A share for a release that has nobody to answer would only be refused.
                 Strategy::Canary if ready_to > 0 => rollout.weight,
-                Strategy::Rolling => Ratio::of(u64::from(ready_to), u64::from(ready_from + ready_to)),
+                // Each instance its share, and no more than the step: a spare one that is not gone yet counts too.
+                Strategy::Rolling if rollout.step.is_some() => {
+                    Ratio::of(u64::from(ready_to), u64::from(ready_from + ready_to)).min(rollout.weight)
+                }
                 // Once the old instances are gone on purpose, requests wait for the new ones.
                 Strategy::Recreate if ready_from == 0 => return (alone(to), None),
-                Strategy::Canary | Strategy::BlueGreen | Strategy::Recreate => Ratio::ZERO,
+                Strategy::Canary | Strategy::Rolling | Strategy::BlueGreen | Strategy::Recreate => Ratio::ZERO,
             };
             let guard = rollout.terms.judgement.clone().filter(|_| rollout.step.is_some());
-            let guard = guard.map(|judgement| Guard { change: change.id, judgement });
+            let guard = guard.map(|judgement| Guard { change: change.id, judgement, baseline: None });
             if guard.is_none() && weight == Ratio::ZERO {
                 return (alone(from), None);
             }

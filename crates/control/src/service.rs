@@ -1,6 +1,6 @@
 //! What is intended to run: services as their owners declared them.
 
-use crate::{Code, Draft, Refusal, State, fact, release};
+use crate::{Code, Draft, Refusal, State, change, fact, release};
 use model::{ChangeId, EnvironmentName, ReleaseId, RouteMatch, ServiceKey, ServiceSpec};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -9,6 +9,11 @@ use std::{collections::BTreeMap, sync::Arc};
 const KEPT_HISTORY: usize = 20;
 /// The most instances one service may have.
 pub const MAX_REPLICAS: u32 = 1_000;
+
+/// The longest declaration, as JSON: it must fit into one entry together with the plan that describes it.
+const MAX_SPEC_BYTES: usize = 16 << 10;
+/// The most steps a rollout may have.
+const MAX_STEPS: usize = 50;
 
 /// A service.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -89,7 +94,17 @@ pub(crate) fn check(key: &ServiceKey, spec: &ServiceSpec) -> Result<(), Refusal>
             "say how much higher a failure rate would still be acceptable, such as 0.5 %",
         );
     }
+    let size = serde_json::to_vec(spec).map_or(usize::MAX, |text| text.len());
+    if size > MAX_SPEC_BYTES {
+        return invalid(
+            format!("{key}: its declaration is {size} bytes long and at most {MAX_SPEC_BYTES} are recorded"),
+            "put large values into files or secrets",
+        );
+    }
     let steps = &spec.rollout.steps;
+    if steps.len() > MAX_STEPS {
+        return invalid(format!("{key}: {} rollout steps are too many", steps.len()), "use at most 50");
+    }
     if steps.is_empty() || steps.iter().any(|w| w.ppm() == 0) || !steps.is_sorted_by(|a, b| a < b) {
         return invalid(
             format!("{key}: rollout steps must be shares above 0 % that grow"),
@@ -108,23 +123,55 @@ pub(crate) fn check_routes(
     declared: &BTreeMap<ServiceKey, &ServiceSpec>,
     pruned: Option<&EnvironmentName>,
 ) -> Result<(), Refusal> {
-    let stays = |key: &ServiceKey| pruned != Some(&key.environment) && !declared.contains_key(key);
-    let others = state.services.iter().filter(|(key, s)| !s.removed && stays(key));
     let mut taken: BTreeMap<&RouteMatch, &ServiceKey> = BTreeMap::new();
-    for (key, service) in others {
-        service.spec.routes.iter().for_each(|route| {
-            taken.insert(route, key);
-        });
+    for (key, service) in &state.services {
+        if declared.contains_key(key) || pruned != Some(&key.environment) {
+            taken.extend(claims(state, key, service, declared.get(key).copied()).map(|route| (route, key)));
+        }
     }
     for (key, spec) in declared {
         for route in &spec.routes {
-            if let Some(other) = taken.insert(route, key) {
+            if let Some(other) = taken.insert(route, key).filter(|other| *other != key) {
                 return Err(Refusal::new(
                     Code::RouteTaken,
                     format!("{key} and {other} both want {route}"),
-                    "give one of them another host or path",
+                    format!("give one of them another host or path, or wait until the changes of {other} are done"),
                 ));
             }
+        }
+    }
+    Ok(())
+}
+
+/// The routes that a service has or would have again if its change were undone. `new` is what shall be intended for it.
+fn claims<'s>(
+    state: &'s State,
+    key: &ServiceKey,
+    service: &'s Service,
+    new: Option<&ServiceSpec>,
+) -> impl Iterator<Item = &'s RouteMatch> {
+    let keeps = match new {
+        None => !service.removed,
+        // What restarts or adds instances can fail, and then everything is again as it was.
+        Some(new) => service.running.is_some() && (new.run != service.spec.run || new.replicas > service.spec.replicas),
+    };
+    // A removal fails by no accident; a person who cancels it is told when it is too late.
+    let active = state.active_change(key).filter(|c| !matches!(c.kind, change::Kind::Remove));
+    let before = active.and_then(|c| c.before.as_ref());
+    let mine = keeps.then_some(&service.spec);
+    mine.into_iter().chain(before).flat_map(|spec| &spec.routes)
+}
+
+/// Refuses to return to what was there before a change when another service has its routes by now.
+pub(crate) fn check_return(state: &State, change: &change::Change) -> Result<(), Refusal> {
+    let Some(before) = &change.before else { return Ok(()) };
+    for (key, service) in state.services.iter().filter(|(key, _)| **key != change.service) {
+        if let Some(route) = claims(state, key, service, None).find(|route| before.routes.contains(route)) {
+            return Err(Refusal::new(
+                Code::RouteTaken,
+                format!("{} cannot be undone: {key} has {route} now", change.id),
+                format!("give {key} another route first"),
+            ));
         }
     }
     Ok(())
@@ -151,12 +198,28 @@ pub(crate) fn apply(state: &mut State, fact: &Fact) {
     }
 }
 
-/// Trusts a release with a service's requests.
-pub(crate) fn trust(service: &mut Service, release: ReleaseId) {
+/// Trusts a release with a service's requests instead of `before`.
+pub(crate) fn trust(
+    service: &mut Service,
+    release: ReleaseId,
+    before: Option<ReleaseId>,
+    releases: &imbl::OrdMap<ReleaseId, release::Release>,
+) {
+    // What was trusted for a while and never proven is nothing to return to, and must not crowd out what is.
+    let proven = |id: &ReleaseId| releases.get(id).is_some_and(|r| r.standing == release::Standing::Proven);
+    service.history.retain(|id| proven(id) || Some(*id) == before);
     service.running = Some(release);
     service.history.push(release);
     if service.history.len() > KEPT_HISTORY {
         service.history.remove(0);
+    }
+}
+
+/// Intends again what was intended before a change, if anything was.
+pub(crate) fn restore(service: &mut Service, before: Option<Arc<ServiceSpec>>) {
+    if let Some(before) = before {
+        service.spec = before;
+        service.removed = false;
     }
 }
 

@@ -24,6 +24,8 @@ pub struct State {
     pub changes: OrdMap<ChangeId, change::Change>,
     /// Instances that are intended, or were and are not gone yet.
     pub instances: OrdMap<InstanceId, instance::Instance>,
+    /// The same by service, in the order of their ids, so that one entry costs the work of one service.
+    pub(crate) placed: OrdMap<ServiceKey, Vec<InstanceId>>,
     /// What the data plane should obey.
     pub routes: Routes,
 }
@@ -83,13 +85,24 @@ impl State {
         self.changes.get(&self.services.get(service)?.active?)
     }
 
+    /// All instances of a service, also those that drain.
+    pub fn instances_at(&self, service: &ServiceKey) -> impl Iterator<Item = &instance::Instance> {
+        self.placed.get(service).into_iter().flatten().filter_map(|id| self.instances.get(id))
+    }
+
+    /// All instances of a release, also those that drain.
+    pub(crate) fn copies(&self, release: ReleaseId) -> impl Iterator<Item = &instance::Instance> {
+        let service = self.releases.get(&release).map(|r| &r.service);
+        service.into_iter().flat_map(|key| self.instances_at(key)).filter(move |i| i.release == release)
+    }
+
     /// The instances of a release that are meant to stay.
     pub fn instances_of(&self, release: ReleaseId) -> impl Iterator<Item = &instance::Instance> {
-        self.instances.values().filter(move |i| i.release == release && i.retired.is_none())
+        self.copies(release).filter(|i| i.retired.is_none())
     }
 
     /// How many instances of a release are ready and meant to stay.
     pub fn ready(&self, release: ReleaseId) -> u32 {
-        self.instances_of(release).filter(|i| i.endpoint().is_some()).count() as u32
+        self.instances_of(release).filter(|i| i.is_ready()).count() as u32
     }
 }

@@ -8,6 +8,9 @@ use model::{Action, ActorKind, ChangeId, ReleaseId, ServiceKey, Time};
 use policy::Policy;
 use std::collections::BTreeMap;
 
+/// The longest reason, in characters.
+const MAX_REASON: usize = 2_000;
+
 /// What can make something be recorded.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Input {
@@ -93,17 +96,36 @@ fn locate(state: &State, drafts: &mut [Draft]) {
 }
 
 fn command(state: &State, policy: &Policy, request: &Request) -> Result<Vec<Draft>, Refusal> {
-    change::propose::permitted(policy, request)?;
-    if request.reason.trim().is_empty() {
+    let drafts = commanded(state, policy, request)?;
+    let reason = request.reason.trim();
+    if reason.is_empty() {
         return Err(Refusal::new(Code::ReasonRequired, "no reason was given", "say why with --reason \"…\""));
     }
-    let drafts = match &request.command {
+    if reason.chars().count() > MAX_REASON {
+        let message = format!("a reason may have at most {MAX_REASON} characters");
+        return Err(Refusal::new(Code::Invalid, message, "say it shorter, and link to the rest"));
+    }
+    if request.expect.is_some_and(|expected| expected != change::propose::digest(&drafts)) {
+        return Err(Refusal::new(
+            Code::PlanChanged,
+            "what would be done has changed since the plan was made",
+            "look at the new plan and decide again",
+        ));
+    }
+    Ok(drafts.into_iter().enumerate().map(|(i, draft)| signed(draft, i == 0, request)).collect())
+}
+
+/// What a command makes be recorded, whether or not a reason and an expectation come with it.
+pub(crate) fn commanded(state: &State, policy: &Policy, request: &Request) -> Result<Vec<Draft>, Refusal> {
+    change::propose::permitted(policy, request)?;
+    match &request.command {
         Command::Apply { .. } | Command::Deploy { .. } | Command::Scale { .. } => {
             change::propose::decide(state, policy, request)
         }
         Command::Rollback { service, to } => match undoable(state, service, *to) {
             Some(change) => {
-                let because = format!("{}: {}", request.actor, request.reason);
+                service::check_return(state, change)?;
+                let because = request.because();
                 Ok(vec![rollout::draft_undo(change, because, change::Outcome::RolledBack)])
             }
             None => change::propose::decide(state, policy, request),
@@ -113,8 +135,7 @@ fn command(state: &State, policy: &Policy, request: &Request) -> Result<Vec<Draf
         Command::Resume { change } => change::decide_resume(state, *change),
         Command::Promote { change } => rollout::decide_promote(state, request, *change),
         Command::Cancel { change } => change::decide_cancel(state, request, *change),
-    }?;
-    Ok(drafts.into_iter().map(|draft| signed(draft, request)).collect())
+    }
 }
 
 /// The change that a rollback need only undo, because what it would return to still runs.
@@ -125,17 +146,22 @@ fn undoable<'s>(state: &'s State, service: &ServiceKey, to: Option<ReleaseId>) -
     (returns && active.phase.next(change::phase::Event::Undo).is_some()).then_some(active)
 }
 
-/// What follows from a command bears the name and the reason of who gave it.
-fn signed(mut draft: Draft, request: &Request) -> Draft {
+/// What follows from a command bears the name of who gave it, and what it begins with, or proposes, the reason.
+fn signed(mut draft: Draft, first: bool, request: &Request) -> Draft {
+    let proposes = matches!(&draft.what, Fact::Change(change::Fact::Proposed { .. }));
     draft.actor = request.actor.clone();
     draft.on_behalf_of = request.on_behalf_of.clone();
-    draft.why = Some(request.reason.trim().to_owned());
+    draft.why = (first || proposes).then(|| request.reason.trim().to_owned());
     draft
 }
 
 /// One round of what follows from the state, the observation and the time. Instances come first, because what they are
 /// decides what is needed; what is needed comes before what changes, because a change looks at what is ready.
 fn consequences(state: &State, observed: &Observed, now: Time) -> Vec<Draft> {
+    // Before the driver has reported for the first time, nothing is known: deadlines that passed meanwhile prove nothing.
+    if observed.instances.is_none() {
+        return Vec::new();
+    }
     let drafts = instance::advance(state, observed, now);
     if !drafts.is_empty() {
         return drafts;
@@ -147,7 +173,7 @@ fn consequences(state: &State, observed: &Observed, now: Time) -> Vec<Draft> {
     let open = state.changes.values().filter(|c| c.phase.is_open());
     open.flat_map(|change| match &change.rollout {
         Some(_) => rollout::advance(state, observed, change, now),
-        None => change::advance(state, change, now).into_iter().collect(),
+        None => change::advance(state, observed, change, now).into_iter().collect(),
     })
     .collect()
 }
@@ -166,17 +192,26 @@ pub fn plan(state: &State, observed: &Observed, now: Time) -> Vec<Planned> {
     planned
 }
 
-/// The change that a command made or steered, as seen from its entries: what to show to who gave it.
+/// The changes that a command made, or else those it steered, as seen from its entries: what to show to who gave it.
 pub fn changes_of(entries: &[Entry]) -> Vec<ChangeId> {
-    let mut ids: Vec<ChangeId> = entries
-        .iter()
-        .filter_map(|entry| match &entry.what {
-            Fact::Change(change::Fact::Proposed { change, .. }) => Some(*change),
-            Fact::Change(fact) => Some(fact.change()),
-            Fact::Rollout(fact) => Some(fact.change()),
-            Fact::Service(_) | Fact::Release(_) | Fact::Instance(_) | Fact::Clock(_) => None,
-        })
-        .collect();
+    let made = |entry: &Entry| match &entry.what {
+        Fact::Change(change::Fact::Proposed { change, .. }) => Some(*change),
+        Fact::Change(_)
+        | Fact::Rollout(_)
+        | Fact::Service(_)
+        | Fact::Release(_)
+        | Fact::Instance(_)
+        | Fact::Clock(_) => None,
+    };
+    let steered = |entry: &Entry| match &entry.what {
+        Fact::Change(fact) => Some(fact.change()),
+        Fact::Rollout(fact) => Some(fact.change()),
+        Fact::Service(_) | Fact::Release(_) | Fact::Instance(_) | Fact::Clock(_) => None,
+    };
+    let mut ids: Vec<ChangeId> = entries.iter().filter_map(made).collect();
+    if ids.is_empty() {
+        ids = entries.iter().filter_map(steered).collect();
+    }
     ids.sort_unstable();
     ids.dedup();
     ids

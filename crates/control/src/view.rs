@@ -227,7 +227,7 @@ pub fn service(state: &State, observed: &Observed, key: &ServiceKey) -> Option<S
         rollback_target: service.rollback_target(&state.releases),
         replicas: service.spec.replicas,
         ready,
-        instances: state.instances.values().filter(|i| i.service == *key).map(|i| instance(observed, i)).collect(),
+        instances: state.instances_at(key).map(|i| instance(observed, i)).collect(),
         routes: service.spec.routes.clone(),
         traffic: service.running.and_then(|id| traffic(observed, id)),
         change: service.active,
@@ -335,8 +335,11 @@ fn progress(state: &State, observed: &Observed, change: &Change, view: Option<&R
         | Phase::Failed
         | Phase::Cancelled
         | Phase::Superseded => {
-            if let Some(because) = &rollout.held {
-                return format!("held at {}: {because}", view.weight);
+            if let Some(held) = &rollout.held {
+                return format!("held at {}: {}", view.weight, held.because);
+            }
+            if rollout.terms.judgement.is_some() && observed.proxy.is_none() {
+                return format!("{} gets {} of the requests; the data plane is silent", rollout.to, view.weight);
             }
             let verdict = match view.evidence.as_ref().map_or(Verdict::NoData, |e| e.verdict) {
                 Verdict::NoData => "waiting for requests to judge",

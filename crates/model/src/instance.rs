@@ -37,6 +37,16 @@ pub struct InstanceSeen {
     pub since: Time,
 }
 
+impl InstanceSeen {
+    /// Whether there is a process.
+    pub const fn runs(&self) -> bool {
+        match self.phase {
+            Phase::Exited(_) | Phase::Failed(_) => false,
+            Phase::Starting(_) | Phase::Ready | Phase::Unready(_) | Phase::Dead(_) | Phase::Stopping => true,
+        }
+    }
+}
+
 /// How an instance is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

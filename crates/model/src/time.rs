@@ -73,6 +73,13 @@ impl Span {
     }
 }
 
+impl ops::Add<Span> for Span {
+    type Output = Span;
+    fn add(self, span: Span) -> Span {
+        Span(self.0.saturating_add(span.0))
+    }
+}
+
 impl fmt::Display for Span {
     /// The two largest units: `1h 5m`, `12.3 s`, `250 ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

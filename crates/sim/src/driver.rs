@@ -23,6 +23,8 @@ pub(crate) struct Process {
     since: Time,
     stopped_at: Option<Time>,
     next: Option<InstanceSpec>,
+    /// Whatever becomes of its version, it stays as it is.
+    immune: bool,
 }
 
 impl Process {
@@ -36,6 +38,7 @@ impl Process {
             since: now,
             stopped_at: None,
             next: None,
+            immune: false,
         }
     }
 
@@ -54,7 +57,7 @@ impl Process {
     fn advance(&mut self, versions: &Versions, now: Time) {
         let version = versions.of(self.spec.artifact, &self.spec.run);
         let age = now.since(self.started);
-        if !self.runs() {
+        if !self.runs() || (self.immune && self.stopped_at.is_none()) {
             return;
         }
         if let Some(stopped_at) = self.stopped_at {
@@ -142,6 +145,12 @@ impl Driver {
     /// Loses an instance with all that is known of it, as a reboot does.
     pub(crate) fn lose(&mut self, id: InstanceId) {
         self.processes.remove(&id);
+    }
+
+    /// Keeps an instance as it is, whatever becomes of its version.
+    #[cfg(test)]
+    pub(crate) fn keep_well(&mut self, id: InstanceId) {
+        self.processes.get_mut(&id).into_iter().for_each(|process| process.immune = true);
     }
 
     /// Ends a process from outside.

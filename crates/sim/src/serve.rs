@@ -91,8 +91,8 @@ pub(crate) struct Serve {
 /// What came of a turn.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Turn {
-    /// One for each command, in order.
-    pub(crate) answers: Vec<Answer>,
+    /// One for each command, in order, with the end of the ledger that it rests on.
+    pub(crate) answers: Vec<(Seq, Answer)>,
     /// What to do.
     pub(crate) actions: Vec<Planned>,
     /// It died on the way.
@@ -129,26 +129,21 @@ impl Serve {
     /// One turn of the loop: everything that has arrived, what follows from it, and what to do about that.
     pub(crate) fn turn(&mut self, policy: &Policy, arrived: &[Input], now: Time) -> Turn {
         let mut turn = Turn::default();
-        if let Some(why) = &self.stopped {
-            turn.answers = arrived.iter().filter(|i| is_command(i)).map(|_| Answer::NotRecorded(why.clone())).collect();
-            return turn;
-        }
-        match self.record_all(policy, arrived, now, &mut turn.answers) {
+        let recorded = match &self.stopped {
+            Some(why) => Err(Stop::Failed(why.clone())),
+            None => self.record_all(policy, arrived, now, &mut turn.answers),
+        };
+        match recorded {
             Ok(()) => {}
             Err(Stop::Died) => turn.died = true,
             Err(Stop::Failed(why)) => {
                 self.working = self.published.clone();
                 self.pending.clear();
-                // Whatever this turn had promised and could not make durable has not happened.
-                for answer in &mut turn.answers {
-                    if let Answer::Done(entries) = answer
-                        && entries.last().is_some_and(|e| e.seq >= self.published.numbering.next())
-                    {
-                        *answer = Answer::NotRecorded(why.clone());
-                    }
-                }
+                // Whatever rests on what could not be made durable is not so, a refusal no less than a promise.
+                let durable = self.published.numbering.next();
+                turn.answers.retain(|(rests_on, _)| *rests_on <= durable);
                 let commands = arrived.iter().filter(|i| is_command(i)).count();
-                turn.answers.resize(commands, Answer::NotRecorded(why));
+                turn.answers.resize(commands, (durable, Answer::NotRecorded(why)));
             }
         }
         if !turn.died {
@@ -162,22 +157,13 @@ impl Serve {
         policy: &Policy,
         arrived: &[Input],
         now: Time,
-        answers: &mut Vec<Answer>,
+        answers: &mut Vec<(Seq, Answer)>,
     ) -> Result<(), Stop> {
         for input in arrived {
-            let recorded = self.record(policy, input, now);
+            let recorded = self.record(policy, input, now)?;
             if is_command(input) {
-                match recorded {
-                    Ok(Ok(entries)) => answers.push(Answer::Done(entries)),
-                    Ok(Err(refusal)) => answers.push(Answer::Refused(refusal)),
-                    Err(Stop::Died) => return Err(Stop::Died),
-                    Err(Stop::Failed(why)) => {
-                        answers.push(Answer::NotRecorded(why.clone()));
-                        return Err(Stop::Failed(why));
-                    }
-                }
-            } else {
-                let _ = recorded?;
+                let answer = recorded.map_or_else(Answer::Refused, Answer::Done);
+                answers.push((self.working.numbering.next(), answer));
             }
         }
         for round in 0..MOST_ROUNDS {

@@ -9,8 +9,8 @@ use crate::{
 use control::{Command, Entry, Refusal, Request, State, change::Phase, story};
 use expect_test::Expect;
 use model::{
-    Actor, ChangeId, Digest, EnvironmentName, Ratio, RouteMatch, RunSpec, ServiceKey, ServiceName, ServiceSpec, Span,
-    Strategy, Tally,
+    Actor, ChangeId, Digest, EnvironmentName, InstanceId, Ratio, RouteMatch, RunSpec, ServiceKey, ServiceName,
+    ServiceSpec, Span, Strategy, Tally,
 };
 
 /// A world and a person, ann, who gives commands. Every command must be accepted, unless the story says that it is
@@ -202,9 +202,22 @@ impl Story {
     }
 
     pub(crate) fn tale_of(&self, change: ChangeId) -> String {
-        let subject = story::Subject::Change(change);
-        let mine = |e: &&Entry| subject.concerns(e) && !story::is_detail(&e.what);
-        without_digests(&story::tell(self.world.audit.entries.iter().filter(mine)))
+        self.tell(|e| story::Subject::Change(change).concerns(e) && !story::is_detail(&e.what))
+    }
+
+    /// The story of an instance, with all its small facts.
+    pub(crate) fn tale_of_instance(&self, instance: InstanceId) -> String {
+        self.tell(|e| story::Subject::Instance(instance).concerns(e))
+    }
+
+    /// The story of a service, without the small facts about instances.
+    pub(crate) fn tale_of_service(&self, service: &str) -> String {
+        self.tell(|e| story::Subject::Service(key(service)).concerns(e) && !story::is_detail(&e.what))
+    }
+
+    fn tell(&self, belongs: impl Fn(&Entry) -> bool) -> String {
+        let told = without_digests(&story::tell(self.world.audit.entries.iter().filter(|e| belongs(e))));
+        told.lines().map(|line| format!("{}\n", line.trim_start())).collect()
     }
 
     /// The last change must have gone like this.

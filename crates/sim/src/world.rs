@@ -144,7 +144,7 @@ impl World {
             }
         }
         self.carry_actions();
-        turn.answers
+        turn.answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
     fn check(&mut self, actions: &[Planned]) {

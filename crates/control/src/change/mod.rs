@@ -6,7 +6,7 @@
 pub mod phase;
 pub mod propose;
 
-use crate::{Code, Draft, Entry, Refusal, Request, State, fact, instance, release, rollout, service, state::Next};
+use crate::{Code, Draft, Entry, Observed, Refusal, Request, State, fact, release, rollout, service, state::Next};
 use model::{Actor, ChangeId, Digest, ReleaseId, ServiceKey, ServiceSpec, Strategy, Time};
 pub use phase::{Outcome, Phase};
 pub use propose::{Plan, PlannedChange};
@@ -97,10 +97,14 @@ pub struct Change {
     pub plan: PlannedChange,
     /// Who wanted it.
     pub actor: Actor,
+    /// For whom, when a program or an agent acted for a person.
+    pub on_behalf_of: Option<Actor>,
     /// Why.
     pub reason: String,
     /// When it was proposed.
     pub proposed_at: Time,
+    /// When it was started; `None` while it waits.
+    pub started_at: Option<Time>,
     /// How many others must approve.
     pub approvals_needed: u32,
     /// Who approved.
@@ -234,19 +238,14 @@ pub(crate) fn decide_approve(
 ) -> Result<Vec<Draft>, Refusal> {
     let change = known(state, id)?;
     change.phase.check(id, phase::Event::Start)?;
-    if change.actor == request.actor {
-        return Err(Refusal::new(
-            Code::OwnApproval,
-            format!("{} proposed {id} and cannot approve it", request.actor),
-            "ask someone else",
-        ));
+    let own = |reason: String| Refusal::new(Code::OwnApproval, reason, "ask someone else");
+    // Whoever had someone else propose it wanted it all the same.
+    let mine = |actor: &Actor| *actor == change.actor || Some(actor) == change.on_behalf_of.as_ref();
+    if let Some(actor) = request.parties().find(|actor| mine(actor)) {
+        return Err(own(format!("{actor} proposed {id} and cannot approve it")));
     }
-    if change.approvals.contains(&request.actor) {
-        return Err(Refusal::new(
-            Code::OwnApproval,
-            format!("{} has already approved {id}", request.actor),
-            "ask someone else",
-        ));
+    if let Some(actor) = request.parties().find(|actor| change.approvals.contains(actor)) {
+        return Err(own(format!("{actor} has already approved {id}")));
     }
     let now = propose::planned(state, &change.service, &change.kind)?;
     if digest != change.plan.digest || now.digest != change.plan.digest {
@@ -261,13 +260,23 @@ pub(crate) fn decide_approve(
     }
     let mut drafts = vec![draft(state, Fact::Approved { change: id, digest })];
     if change.approvals.len() as u32 + 1 >= change.approvals_needed {
+        propose::free(state, &change.service, &change.kind)?;
         drafts.extend(start(state, &mut state.next.clone(), id, &change.service, &change.kind)?);
     }
     Ok(drafts)
 }
 
 pub(crate) fn decide_pause(state: &State, id: ChangeId) -> Result<Vec<Draft>, Refusal> {
-    known(state, id)?.phase.check(id, phase::Event::Pause)?;
+    let change = known(state, id)?;
+    change.phase.check(id, phase::Event::Pause)?;
+    if change.rollout.is_none() {
+        let hint = format!("wait for it, or `qd cancel {id}`");
+        return Err(Refusal::new(
+            Code::WrongPhase,
+            format!("{id} moves no traffic that could be kept where it is"),
+            hint,
+        ));
+    }
     Ok(vec![draft(state, Fact::Paused { change: id })])
 }
 
@@ -279,11 +288,12 @@ pub(crate) fn decide_resume(state: &State, id: ChangeId) -> Result<Vec<Draft>, R
 /// Decides on a cancellation: a waiting change is withdrawn, one under way is undone.
 pub(crate) fn decide_cancel(state: &State, request: &Request, id: ChangeId) -> Result<Vec<Draft>, Refusal> {
     let change = known(state, id)?;
-    let because = format!("{}: {}", request.actor, request.reason);
+    let because = request.because();
     if change.phase == Phase::WaitingApproval {
         return Ok(vec![draft(state, Fact::Finished { change: id, outcome: Outcome::Cancelled, because })]);
     }
     change.phase.check(id, phase::Event::Undo)?;
+    service::check_return(state, change)?;
     if change.rollout.is_some() {
         Ok(vec![rollout::draft_undo(change, because, Outcome::Cancelled)])
     } else {
@@ -347,7 +357,12 @@ pub(crate) fn start(
             }
         }
         Kind::Rollback { to } => {
-            drafts.push(rollout::draft_begin(id, from, *to, rollout::Terms::return_to_proven(&*spec?)))
+            let spec = spec?;
+            // A release is an artifact and a way of running it: what is intended returns with it.
+            if let Some(run) = state.releases.get(to).map(|r| &r.run).filter(|run| ***run != spec.run) {
+                drafts.push(declare(Arc::new(ServiceSpec { run: (**run).clone(), ..(*spec).clone() })));
+            }
+            drafts.push(rollout::draft_begin(id, from, *to, rollout::Terms::return_to_proven(&spec)));
         }
         Kind::Scale { replicas } => {
             let mut spec = (*spec?).clone();
@@ -360,28 +375,33 @@ pub(crate) fn start(
 }
 
 /// Finishes changes without a rollout once the world is as they want it.
-pub(crate) fn advance(state: &State, change: &Change, now: Time) -> Option<Draft> {
+pub(crate) fn advance(state: &State, observed: &Observed, change: &Change, now: Time) -> Option<Draft> {
     if change.phase != Phase::Running || change.rollout.is_some() {
         return None;
     }
     let finish = |outcome, because: String| Some(draft(state, Fact::Finished { change: change.id, outcome, because }));
     let service = state.services.get(&change.service)?;
     if service.removed {
-        let gone = state.instances.values().all(|i| i.service != change.service);
+        let gone = state.instances_at(&change.service).next().is_none();
         return if gone { finish(Outcome::Succeeded, "nothing of it runs any more".to_owned()) } else { None };
     }
     let Some(running) = service.running else {
         return finish(Outcome::Succeeded, "it will run with its first deploy".to_owned());
     };
-    let ready = state.ready(running);
-    let surplus = state.instances_of(running).count() as u32 > service.spec.replicas;
-    if ready >= service.spec.replicas && !surplus {
-        return finish(Outcome::Succeeded, format!("{ready} of {ready} instances are ready"));
+    let replicas = service.spec.replicas;
+    // Only what it adds can fail: instances that were there before it may be unready for reasons of their own.
+    if change.before.as_ref().is_some_and(|before| before.replicas >= replicas) {
+        return finish(Outcome::Succeeded, "it is in force".to_owned());
     }
-    let run = &service.spec.run;
-    if now.since(change.proposed_at.max(instance::youngest(state, running))) > run.start_deadline {
-        let why = format!("{ready} of {} instances were ready within {}", service.spec.replicas, run.start_deadline);
-        return finish(Outcome::Failed, why);
+    let ready = state.ready(running);
+    if ready >= replicas {
+        return finish(Outcome::Succeeded, format!("{ready} of {replicas} instances are ready"));
+    }
+    let limit = service.spec.run.start_deadline;
+    if now.since(change.started_at?) > limit {
+        let waiting = state.instances_of(running).find(|i| !i.is_ready()).map(|i| i.waiting_for(observed));
+        let waiting = waiting.map_or(String::new(), |why| format!(": {why}"));
+        return finish(Outcome::Failed, format!("{ready} of {replicas} instances were ready within {limit}{waiting}"));
     }
     None
 }
@@ -397,8 +417,10 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             phase: Phase::WaitingApproval,
             plan: (**plan).clone(),
             actor: entry.actor.clone(),
+            on_behalf_of: entry.on_behalf_of.clone(),
             reason: entry.why.clone().unwrap_or_default(),
             proposed_at: entry.time,
+            started_at: None,
             approvals_needed: *approvals_needed,
             approvals: Vec::new(),
             before: None,
@@ -416,6 +438,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
         Fact::Approved { .. } => change.approvals.push(entry.actor.clone()),
         Fact::Started { .. } => {
             change.phase = change.phase.after(phase::Event::Start);
+            change.started_at = Some(entry.time);
             if let Some(service) = state.services.get_mut(&change.service) {
                 change.before = Some(service.spec.clone());
                 service.active = Some(change.id);
@@ -424,13 +447,14 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
         Fact::Paused { .. } => {
             change.phase = change.phase.after(phase::Event::Pause);
             if let Some(rollout) = &mut change.rollout {
-                rollout.paused_at = Some(entry.time);
+                rollout.stop_clock(entry.time);
             }
         }
         Fact::Resumed { .. } => {
             change.phase = change.phase.after(phase::Event::Resume);
-            if let Some(rollout) = &mut change.rollout {
-                rollout.resume(entry.time);
+            // What is held by an outage goes on standing still until that is over.
+            if let Some(rollout) = change.rollout.as_mut().filter(|r| !r.in_outage()) {
+                rollout.start_clock(entry.time);
             }
         }
         Fact::Finished { outcome, because, .. } => {
@@ -448,11 +472,8 @@ fn finish(state: &mut State, id: ChangeId, outcome: Outcome) {
         if service.active == Some(id) {
             service.active = None;
         }
-        if outcome != Outcome::Succeeded
-            && let Some(before) = &change.before
-        {
-            service.spec = before.clone();
-            service.removed = false;
+        if outcome != Outcome::Succeeded {
+            service::restore(service, change.before.clone());
         }
         if let Some(rollout) = &change.rollout
             && outcome != Outcome::Succeeded
@@ -461,20 +482,26 @@ fn finish(state: &mut State, id: ChangeId, outcome: Outcome) {
         }
         if outcome == Outcome::Succeeded && service.removed {
             state.services.remove(&change.service);
+            release::forget_all(state, &change.service);
         }
     }
-    if let Some(rollout) = &change.rollout
+    if let (Some(rollout), Some(ended)) = (&change.rollout, &change.ended)
         && !matches!(change.kind, Kind::Rollback { .. })
     {
         let standing = match outcome {
-            Outcome::Succeeded => release::Standing::Proven,
-            Outcome::RolledBack | Outcome::Failed => release::Standing::Undone,
-            Outcome::Cancelled | Outcome::Superseded => release::Standing::New,
+            // One whose hold-back was cut short has shown nothing by that.
+            Outcome::Succeeded => (ended.at >= rollout.warm_until()).then_some(release::Standing::Proven),
+            Outcome::RolledBack | Outcome::Failed => Some(release::Standing::Undone),
+            Outcome::Cancelled | Outcome::Superseded => Some(release::Standing::New),
         };
-        release::set_standing(state, rollout.to, standing);
+        if let Some(standing) = standing {
+            release::set_standing(state, rollout.to, standing);
+        }
     }
-    let finished: Vec<_> = state.changes.iter().filter(|(_, c)| !c.phase.is_open()).map(|(id, _)| *id).collect();
-    for old in finished.iter().take(finished.len().saturating_sub(crate::state::KEPT_CHANGES)) {
-        state.changes.remove(old);
+    if state.changes.len() > crate::state::KEPT_CHANGES {
+        let finished: Vec<_> = state.changes.iter().filter(|(_, c)| !c.phase.is_open()).map(|(id, _)| *id).collect();
+        for old in finished.iter().take(finished.len().saturating_sub(crate::state::KEPT_CHANGES)) {
+            state.changes.remove(old);
+        }
     }
 }

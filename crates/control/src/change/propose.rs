@@ -1,12 +1,15 @@
 //! What a command would do: the plan that people read, that approvals bind to, and that a dry run shows.
 
-use super::{Change, Class, Fact, Kind, Phase, draft, start};
-use crate::{Code, Command, Draft, Refusal, Request, State, rollout, service};
-use model::{ChangeId, Digest, EnvironmentName, ReleaseId, RouteMatch, ServiceKey, ServiceName, ServiceSpec, Strategy};
+use super::{Class, Fact, Kind, Phase, draft, start};
+use crate::{Code, Command, Draft, Refusal, Request, State, fact, rollout, service};
+use model::{Digest, EnvironmentName, ReleaseId, RouteMatch, ServiceKey, ServiceName, ServiceSpec, Strategy};
 use policy::{Answer, Policy, Question};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
+
+/// The longest label, in characters.
+const MAX_LABEL: usize = 100;
 
 /// What a command would do.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +37,8 @@ pub struct PlannedChange {
     pub blast_radius: String,
     /// How it is undone.
     pub reversibility: String,
-    /// The digest over all this and over what the service is now: another state gives another digest.
+    /// The digest over all this, but for what gives way, and over what the service is now: another state gives another
+    /// digest.
     pub digest: Digest,
 }
 
@@ -63,36 +67,46 @@ struct Wanted {
 /// # Errors
 /// A refusal, the same that the command itself would get.
 pub fn plan(state: &State, policy: &Policy, request: &Request) -> Result<Plan, Refusal> {
-    let wanted = wanted(state, &request.command)?;
-    let changes = wanted.iter().map(|w| planned(state, &w.service, &w.kind)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Plan { digest: Digest::of_value(&changes), changes, approvals: permitted(policy, request)? })
+    let drafts = crate::turn::commanded(state, policy, request)?;
+    Ok(Plan {
+        digest: digest(&drafts),
+        changes: planned_in(&drafts).cloned().collect(),
+        approvals: permitted(policy, request)?,
+    })
+}
+
+/// The digest of the plan that these drafts carry out.
+pub(crate) fn digest(drafts: &[Draft]) -> Digest {
+    Digest::of_value(&planned_in(drafts).collect::<Vec<_>>())
+}
+
+fn planned_in(drafts: &[Draft]) -> impl Iterator<Item = &PlannedChange> {
+    drafts.iter().filter_map(|draft| match &draft.what {
+        fact::Fact::Change(Fact::Proposed { plan, .. }) => Some(&**plan),
+        fact::Fact::Change(_)
+        | fact::Fact::Service(_)
+        | fact::Fact::Release(_)
+        | fact::Fact::Rollout(_)
+        | fact::Fact::Instance(_)
+        | fact::Fact::Clock(_) => None,
+    })
 }
 
 /// Drafts the proposals a command makes, and the start of those that need no approval.
 pub(crate) fn decide(state: &State, policy: &Policy, request: &Request) -> Result<Vec<Draft>, Refusal> {
     let approvals_needed = permitted(policy, request)?;
     let wanted = wanted(state, &request.command)?;
-    let mut planned_changes = Vec::new();
     let mut drafts = Vec::new();
     let mut next = state.next;
     for Wanted { service, kind, class } in wanted {
         let change = next.take_change();
         let plan = Box::new(planned(state, &service, &kind)?);
-        planned_changes.push((*plan).clone());
         let fact =
             Fact::Proposed { change, service: service.clone(), kind: kind.clone(), class, plan, approvals_needed };
         drafts.push(draft(state, fact));
         if approvals_needed == 0 {
             drafts.extend(start(state, &mut next, change, &service, &kind)?);
         }
-    }
-    let digest = Digest::of_value(&planned_changes);
-    if request.expect.is_some_and(|expected| expected != digest) {
-        return Err(Refusal::new(
-            Code::PlanChanged,
-            "what would be done has changed since the plan was made",
-            "look at the new plan and decide again",
-        ));
     }
     if drafts.is_empty() {
         return Err(Refusal::new(Code::NothingToDo, "everything is already as the configuration says", ""));
@@ -125,9 +139,13 @@ fn wanted(state: &State, command: &Command) -> Result<Vec<Wanted>, Refusal> {
     match command {
         Command::Apply { environment, services, prune } => wanted_by_config(state, environment, services, *prune),
         Command::Deploy { service, artifact, label, strategy, supersede } => {
-            free(state, service, *supersede)?;
+            if label.as_ref().is_some_and(|l| l.chars().count() > MAX_LABEL) {
+                let message = format!("a label may have at most {MAX_LABEL} characters");
+                return Err(Refusal::new(Code::Invalid, message, "use a tag, a commit or a short name"));
+            }
             let kind =
                 Kind::Deploy { artifact: *artifact, label: label.clone(), strategy: *strategy, supersede: *supersede };
+            free(state, service, &kind)?;
             one(service, kind, Class::Normal)
         }
         Command::Rollback { service, to } => {
@@ -135,14 +153,15 @@ fn wanted(state: &State, command: &Command) -> Result<Vec<Wanted>, Refusal> {
             one(service, Kind::Rollback { to }, Class::Emergency)
         }
         Command::Scale { service, replicas } => {
-            free(state, service, false)?;
+            let kind = Kind::Scale { replicas: *replicas };
+            free(state, service, &kind)?;
             let mut spec = (*known(state, service)?.spec).clone();
             if spec.replicas == *replicas {
                 return Err(Refusal::new(Code::NothingToDo, format!("{service} already has {replicas} replicas"), ""));
             }
             spec.replicas = *replicas;
             service::check(service, &spec)?;
-            one(service, Kind::Scale { replicas: *replicas }, Class::Standard)
+            one(service, kind, Class::Standard)
         }
         Command::Approve { .. }
         | Command::Pause { .. }
@@ -168,19 +187,16 @@ fn wanted_by_config(
     for (key, spec) in
         declared.iter().filter(|(key, spec)| state.services.get(*key).is_none_or(|s| s.removed || *s.spec != ***spec))
     {
-        free(state, key, false).or_else(|r| if r.code == Code::UnknownService { Ok(()) } else { Err(r) })?;
-        wanted.push(Wanted {
-            service: key.clone(),
-            kind: Kind::Config { spec: Arc::new((*spec).clone()) },
-            class: Class::Normal,
-        });
+        let kind = Kind::Config { spec: Arc::new((*spec).clone()) };
+        free(state, key, &kind)?;
+        wanted.push(Wanted { service: key.clone(), kind, class: Class::Normal });
     }
     let surplus = state
         .services
         .iter()
         .filter(|(key, s)| key.environment == *environment && !s.removed && !declared.contains_key(*key));
     for (key, _) in surplus.filter(|_| prune) {
-        free(state, key, false)?;
+        free(state, key, &Kind::Remove)?;
         wanted.push(Wanted { service: key.clone(), kind: Kind::Remove, class: Class::Normal });
     }
     Ok(wanted)
@@ -189,11 +205,11 @@ fn wanted_by_config(
 /// The release a rollback goes to: the one asked for if it was proven, else the last proven one before the running.
 fn rollback_target(state: &State, key: &ServiceKey, asked: Option<ReleaseId>) -> Result<ReleaseId, Refusal> {
     let service = known(state, key)?;
-    if let Some(active) = state.active_change(key).filter(|c| c.phase != Phase::HoldingBack) {
+    if let Some(active) = state.active_change(key).filter(|c| c.phase == Phase::Undoing) {
         return Err(Refusal::new(
             Code::ChangeUnderWay,
-            format!("{} of {key} is {}", active.id, active.phase),
-            format!("undo it with `qd cancel {}`", active.id),
+            format!("{} of {key} is {} already", active.id, active.phase),
+            "wait until it is; that takes moments",
         ));
     }
     let Some(to) = asked else {
@@ -201,7 +217,10 @@ fn rollback_target(state: &State, key: &ServiceKey, asked: Option<ReleaseId>) ->
             Refusal::new(
                 Code::NoRollbackTarget,
                 format!("{key} has no earlier release that was proven healthy"),
-                "deploy a good one with `qd deploy`",
+                match state.active_change(key) {
+                    Some(active) => format!("withdraw what is under way with `qd cancel {}`", active.id),
+                    None => "deploy a good one with `qd deploy`".to_owned(),
+                },
             )
         });
     };
@@ -235,17 +254,43 @@ pub(crate) fn unknown_service(state: &State, key: &ServiceKey) -> Refusal {
     Refusal::new(Code::UnknownService, format!("there is no service {key}"), hint)
 }
 
-/// Refuses while another change of the service is under way. One that is only held back gives way.
-fn free(state: &State, key: &ServiceKey, supersede: bool) -> Result<(), Refusal> {
+/// Refuses while another change of the service is under way, unless this one takes its place: one that is only held back
+/// gives way to any, and everything to a rollback.
+pub(crate) fn free(state: &State, key: &ServiceKey, kind: &Kind) -> Result<(), Refusal> {
+    let gives_way = match kind {
+        // A removal gives way to a declaration: the service is wanted after all.
+        Kind::Config { .. } if state.services.get(key).is_none_or(|s| s.removed) => return Ok(()),
+        Kind::Rollback { .. } => true,
+        Kind::Deploy { supersede, .. } => *supersede,
+        Kind::Config { .. } | Kind::Scale { .. } | Kind::Remove => false,
+    };
     known(state, key)?;
-    match state.active_change(key) {
-        Some(active) if active.phase != Phase::HoldingBack && !supersede => Err(Refusal::new(
-            Code::ChangeUnderWay,
-            format!("{} of {key} is {}", active.id, active.phase),
-            format!("wait for it, `qd cancel {}`, or deploy with --supersede to take its place", active.id),
-        )),
-        Some(_) | None => Ok(()),
-    }
+    let Some(active) = state.active_change(key).filter(|c| c.phase != Phase::HoldingBack && !gives_way) else {
+        return Ok(());
+    };
+    let instead = match (kind, active.phase) {
+        (_, Phase::Undoing) => String::new(),
+        (Kind::Deploy { .. }, _) => {
+            format!(", `qd cancel {}`, or deploy with --supersede to take its place", active.id)
+        }
+        (Kind::Config { .. } | Kind::Scale { .. } | Kind::Remove | Kind::Rollback { .. }, _) => {
+            format!(" or `qd cancel {}`", active.id)
+        }
+    };
+    let message = format!("{} of {key} is {}", active.id, active.phase);
+    Err(Refusal::new(Code::ChangeUnderWay, message, format!("wait for it{instead}")))
+}
+
+/// What becomes of the change whose place this one takes.
+fn giving_way(state: &State, key: &ServiceKey) -> Option<Step> {
+    let active = state.active_change(key)?;
+    Some(if active.phase == Phase::HoldingBack {
+        let from = active.rollout.as_ref().and_then(|r| r.from);
+        let old = from.map_or("nothing".to_owned(), |r| r.to_string());
+        step(format!("end the hold-back of {}: {old} is kept warm no longer", active.id), "the next change begins")
+    } else {
+        step(format!("undo {}, which is {}", active.id, active.phase), "this takes its place")
+    })
 }
 
 /// What would be done to one service, with the digest that approvals bind to.
@@ -269,7 +314,9 @@ pub(crate) fn planned(state: &State, key: &ServiceKey, kind: &Kind) -> Result<Pl
                     vec![step(format!("declare {key} on {}", routes(spec)), "it is new; it runs with its first deploy")]
                 }
                 Some(known) => {
-                    differences(&known.spec, spec).into_iter().map(|d| step(d, "the configuration says so")).collect()
+                    let stays = known.removed.then(|| format!("keep {key} after all"));
+                    let all = stays.into_iter().chain(differences(&known.spec, spec));
+                    all.map(|what| step(what, "the configuration says so")).collect()
                 }
             };
             let restarts = running.and_then(|r| state.releases.get(&r)).is_some_and(|r| *r.run != spec.run);
@@ -329,7 +376,8 @@ pub(crate) fn planned(state: &State, key: &ServiceKey, kind: &Kind) -> Result<Pl
         service: key.clone(),
         kind: kind.word().to_owned(),
         class,
-        steps,
+        // What gives way is shown and not agreed to: it may be over by the time the last approval comes.
+        steps: giving_way(state, key).into_iter().chain(steps).collect(),
         blast_radius,
         reversibility,
         digest,
@@ -337,10 +385,23 @@ pub(crate) fn planned(state: &State, key: &ServiceKey, kind: &Kind) -> Result<Pl
 }
 
 fn routes(spec: &ServiceSpec) -> String {
-    match spec.routes.as_slice() {
-        [] => "no route".to_owned(),
-        routes => routes.iter().map(RouteMatch::to_string).collect::<Vec<_>>().join(", "),
+    if spec.routes.is_empty() { "no route".to_owned() } else { list(spec.routes.iter().map(RouteMatch::to_string)) }
+}
+
+/// A list for people: a plan is read, not searched.
+fn list(items: impl ExactSizeIterator<Item = String>) -> String {
+    const MOST: usize = 8;
+    let more = items.len().saturating_sub(MOST);
+    let mut shown: Vec<String> = items.take(MOST).map(|item| cut(&item)).collect();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
     }
+    shown.join(", ")
+}
+
+fn cut(text: &str) -> String {
+    const MOST: usize = 200;
+    if text.chars().count() <= MOST { text.to_owned() } else { text.chars().take(MOST).chain(['…']).collect() }
 }
 
 /// What differs between two declarations, in words.
@@ -359,11 +420,11 @@ fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
         all.push("let later releases take over in another way (rollout settings)".to_owned());
     }
     if old.run.command != new.run.command {
-        all.push(format!("run `{}` instead of `{}`", new.run.command.join(" "), old.run.command.join(" ")));
+        let (new, old) = (cut(&new.run.command.join(" ")), cut(&old.run.command.join(" ")));
+        all.push(format!("run `{new}` instead of `{old}`"));
     }
-    let names = |spec: &ServiceSpec| spec.run.env.keys().cloned().collect::<Vec<_>>().join(", ");
     if old.run.env != new.run.env {
-        all.push(format!("set the environment variables {}", names(new)));
+        all.push(format!("set the environment variables {}", list(new.run.env.keys().cloned())));
     }
     if old.run.secrets != new.run.secrets {
         all.push("give it other secrets".to_owned());
@@ -391,19 +452,5 @@ pub(crate) const fn effective(strategy: Strategy, has_routes: bool) -> Strategy 
         // Without requests there is nothing to judge a canary by.
         Strategy::Canary if !has_routes => Strategy::BlueGreen,
         Strategy::Canary | Strategy::BlueGreen | Strategy::Rolling | Strategy::Recreate => strategy,
-    }
-}
-
-/// Refuses a promotion that makes no sense; used by the rollout.
-pub(crate) fn promotable(change: &Change) -> Result<ChangeId, Refusal> {
-    change.phase.check(change.id, super::phase::Event::Promote)?;
-    match &change.rollout {
-        Some(rollout) if rollout.step.is_some() => Ok(change.id),
-        Some(_) => Err(Refusal::new(
-            Code::WrongPhase,
-            format!("the new release of {} is not ready yet", change.id),
-            "wait until its instances are ready",
-        )),
-        None => Err(Refusal::new(Code::WrongPhase, format!("{} moves no traffic", change.id), "")),
     }
 }

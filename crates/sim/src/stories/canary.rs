@@ -28,17 +28,17 @@ fn a_good_canary_is_promoted_by_evidence() {
     s.deploy("shop", "v2");
     s.run_until_settled();
     s.expect(expect![[r#"
-            +0.000 s  ann proposed CHG-3: deploy shop (plan …) — “because”
-            +0.000 s  CHG-3 started
-            +0.000 s  REL-2 “v2” of shop: artifact …, configuration …
-            +0.000 s  REL-2 begins to take over from REL-1 (canary)
-            +1.000 s  INS-3 is ready
-            +1.000 s  INS-4 is ready
-            +1.000 s  the new release gets 10 % of the requests
-            +6.000 s  the new release gets 50 % of the requests
-           +11.000 s  judged: REL-2 is not worse; REL-2 2 of 571 failed (0.35 %), p99 29.2 ms; REL-1 5 of 1329 failed (0.38 %), p99 30.2 ms
-           +11.000 s  REL-2 gets all requests: it is not worse than REL-1
-           +31.000 s  CHG-3 succeeded: REL-2 has all requests
+        +0.000 s  ann proposed CHG-3: deploy shop (plan …) — “because”
+        +0.000 s  CHG-3 started
+        +0.000 s  REL-2 “v2” of shop: artifact …, configuration …
+        +0.000 s  REL-2 begins to take over from REL-1 (canary)
+        +1.000 s  INS-3 is ready
+        +1.000 s  INS-4 is ready
+        +1.000 s  the new release gets 10 % of the requests
+        +6.000 s  the new release gets 50 % of the requests
+        +11.000 s  judged: REL-2 is not worse; REL-2 2 of 571 failed (0.35 %), p99 29.2 ms; REL-1 5 of 1329 failed (0.38 %), p99 30.2 ms
+        +11.000 s  REL-2 gets all requests: it is not worse than REL-1
+        +31.000 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);
     assert_eq!(s.lost(), 0);
 }
@@ -96,19 +96,19 @@ fn an_outage_of_both_releases_holds_the_rollout_and_blames_nobody() {
     s.outage("shop", 0.0);
     s.run_until_settled();
     s.expect(expect![[r#"
-            +0.000 s  ann proposed CHG-3: deploy shop (plan …) — “because”
-            +0.000 s  CHG-3 started
-            +0.000 s  REL-2 “v2” of shop: artifact …, configuration …
-            +0.000 s  REL-2 begins to take over from REL-1 (canary)
-            +1.000 s  INS-3 is ready
-            +1.000 s  INS-4 is ready
-            +1.000 s  the new release gets 10 % of the requests
-            +4.600 s  held: REL-1 and REL-2 got worse together, so something they share is failing
-           +64.600 s  goes on
-           +69.600 s  the new release gets 50 % of the requests
-           +74.600 s  judged: REL-2 is not worse; REL-2 668 of 1744 failed (38.30 %), p99 30.2 ms; REL-1 6547 of 12876 failed (50.85 %), p99 30.2 ms
-           +74.600 s  REL-2 gets all requests: it is not worse than REL-1
-           +94.600 s  CHG-3 succeeded: REL-2 has all requests
+        +0.000 s  ann proposed CHG-3: deploy shop (plan …) — “because”
+        +0.000 s  CHG-3 started
+        +0.000 s  REL-2 “v2” of shop: artifact …, configuration …
+        +0.000 s  REL-2 begins to take over from REL-1 (canary)
+        +1.000 s  INS-3 is ready
+        +1.000 s  INS-4 is ready
+        +1.000 s  the new release gets 10 % of the requests
+        +4.600 s  held: REL-1 and REL-2 got worse together, so something they share is failing
+        +64.600 s  goes on
+        +69.600 s  the new release gets 50 % of the requests
+        +74.600 s  judged: REL-2 is not worse; REL-2 668 of 1744 failed (38.30 %), p99 30.2 ms; REL-1 6547 of 12876 failed (50.85 %), p99 30.2 ms
+        +74.600 s  REL-2 gets all requests: it is not worse than REL-1
+        +94.600 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);
     assert_eq!(s.lost(), 0);
 }
