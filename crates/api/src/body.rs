@@ -30,10 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(3_600);
 /// The largest body of an ordinary request, in bytes.
 const MAX_BODY: u64 = 1 << 20;
-/// How much of a body is still read after its fate is decided, in bytes.
-const LINGER: u64 = 4 << 20;
-/// For how long.
-const LINGER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a body is still read after its fate is decided.
+const LINGER: Duration = Duration::from_secs(5);
 /// How many parts of a stream may wait to be sent.
 const WAITING: usize = 16;
 
@@ -173,12 +171,12 @@ impl Intake {
         Ok(Some(part))
     }
 
-    /// Reads on for a moment when the answer is decided before the end: a client that is still sending then hears the
-    /// answer, and not only that the connection was cut.
+    /// Reads the rest and forgets it, when the answer is decided before the end: a client that is still sending would
+    /// otherwise see its connection cut, and not hear why.
     pub(crate) async fn linger(&mut self) {
-        self.limit = self.size.saturating_add(LINGER);
+        self.limit = u64::MAX;
         let reading = async { while matches!(self.part().await, Ok(Some(_))) {} };
-        let _ = timeout(LINGER_PATIENCE, reading).await;
+        let _ = timeout(LINGER, reading).await;
     }
 }
 
