@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "yes 'a line of some forty characters or more' | head -c 1G; sleep 600\n",
     )?;
     let mut archive = Vec::new();
-    Package::inspect(source.path())?.write_to(&mut archive)?;
+    Package::inspect(source.path(), &[])?.write_to(&mut archive)?;
     let artifact = driver.artifacts().take_tar(&archive[..], Bounds::default())?;
     let spec = |id, command: &[&str]| InstanceSpec {
         id: InstanceId(id),

@@ -53,6 +53,12 @@ impl Context {
         }
     }
 
+    /// What may lie in a project's directory and must never be deployed with it: the data directory and files of secrets.
+    pub(crate) fn private_paths(&self) -> Vec<PathBuf> {
+        let secrets = self.config().map(|config| config.secrets_files.into_values().collect::<Vec<_>>());
+        self.data().into_iter().chain(secrets.unwrap_or_default()).collect()
+    }
+
     /// The service that is meant: one named without an environment is in that of the configuration.
     pub(crate) fn service(&self, name: &ServiceArg) -> ServiceKey {
         let environment = name.environment.clone().unwrap_or_else(|| {

@@ -26,13 +26,15 @@ const SHOW: Duration = Duration::from_millis(200);
 /// Runs a new release of a service.
 pub(crate) async fn deploy(context: &Context, deploy: &Deploy) -> Result<(), Failure> {
     let client = context.client()?;
-    // Whether anybody answers, before anything large is read.
-    client.health().await?;
-    let package = Package::inspect(&deploy.path)?;
+    let service = context.service(&deploy.service);
+    // Whether there is anything to deploy to, before anything large is sent.
+    client.service(&service).await?;
+    // What is deployed from a project's own directory is the program, not what Quarterdeck keeps beside it.
+    let package = Package::inspect(&deploy.path, &context.private_paths())?;
     context.out.note(|_| format!("{}: {}\n", deploy.path.display(), package.describe()));
     let artifact = hand_over(context, &client, package).await?;
     let command = Command::Deploy {
-        service: context.service(&deploy.service),
+        service,
         artifact: artifact.digest,
         label: deploy.label.clone(),
         strategy: deploy.strategy,
@@ -53,7 +55,7 @@ async fn hand_over(context: &Context, client: &Client, package: Package) -> Resu
     };
     let upload = client.put_artifact(write);
     tokio::pin!(upload);
-    let mut live = Live::default();
+    let mut live = Live::new(context.out.rows);
     let artifact = loop {
         tokio::select! {
             taken = &mut upload => break taken?,

@@ -15,6 +15,8 @@ use std::{
 };
 use tar::{Builder, EntryType, Header};
 
+/// What no directory is deployed with: the history of its sources.
+const NEVER: &str = ".git";
 /// Deeper nesting than this is a mistake.
 const DEEPEST: usize = 128;
 
@@ -23,6 +25,7 @@ const DEEPEST: usize = 128;
 pub struct Package {
     path: PathBuf,
     content: Content,
+    without: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -45,30 +48,30 @@ pub enum Failure {
 }
 
 impl Package {
-    /// Looks at what is there, and refuses what could never run on this machine.
+    /// Looks at what is there, and refuses what could never run on this machine. A directory is taken without its `.git`
+    /// and without the files and directories in `without`: what lies there for another purpose, such as secrets.
     ///
     /// # Errors
     /// What it is instead, and what to do.
-    pub fn inspect(path: &Path) -> Result<Package, Unfit> {
+    pub fn inspect(path: &Path, without: &[PathBuf]) -> Result<Package, Unfit> {
+        let without: Vec<PathBuf> = without.iter().filter_map(|path| path.canonicalize().ok()).collect();
         let meta = match fs::metadata(path) {
             Ok(meta) => meta,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unfit::Missing(path.to_owned())),
             Err(source) => return Err(Unfit::Unreadable { path: path.to_owned(), source }),
         };
         let content = if meta.is_dir() {
-            let mut found = Vec::new();
-            list(path, Path::new(""), &mut found, DEEPEST)?;
+            let found = Listing::of(path, &without)?;
             if !found.iter().any(|(_, meta)| meta.is_file()) {
                 return Err(Unfit::Empty(path.to_owned()));
             }
-            found.sort_by(|(a, _), (b, _)| a.cmp(b));
             Content::Directory(found)
         } else if meta.is_file() {
             inspect_file(path, meta)?
         } else {
             return Err(Unfit::NotADeployable { path: path.to_owned(), what: "a device, pipe or socket".to_owned() });
         };
-        Ok(Package { path: path.to_owned(), content })
+        Ok(Package { path: path.to_owned(), content, without })
     }
 
     /// What it is, for people: `a directory of 12 files, 3.4 MiB`.
@@ -118,9 +121,7 @@ impl Package {
 
     /// Notices files that came or went while others were read.
     fn check_listing(&self, before: &[(PathBuf, Metadata)]) -> Result<(), Unfit> {
-        let mut now = Vec::new();
-        list(&self.path, Path::new(""), &mut now, DEEPEST)?;
-        now.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let now = Listing::of(&self.path, &self.without)?;
         let differs = |(a, b): (&(PathBuf, Metadata), &(PathBuf, Metadata))| a.0 != b.0 || has_changed(&a.1, &b.1);
         match before.iter().zip(&now).find(|pair| differs(*pair)) {
             Some((_, (path, _))) => Err(Unfit::Changed(self.path.join(path))),
@@ -146,34 +147,57 @@ fn inspect_file(path: &Path, meta: Metadata) -> Result<Content, Unfit> {
     }
 }
 
-/// Everything below a directory, links as links. Deterministic up to order.
-fn list(root: &Path, inner: &Path, found: &mut Vec<(PathBuf, Metadata)>, depth: usize) -> Result<(), Unfit> {
-    let directory = root.join(inner);
-    let unreadable = |source| Unfit::Unreadable { path: directory.clone(), source };
-    if depth == 0 {
-        return Err(unreadable(io::Error::other(format!("it is more than {DEEPEST} directories deep"))));
+/// Collects everything below a directory, links as links.
+struct Listing<'p> {
+    root: &'p Path,
+    /// Where the root really is, to compare with what is left out.
+    real: PathBuf,
+    without: &'p [PathBuf],
+    found: Vec<(PathBuf, Metadata)>,
+}
+
+impl<'p> Listing<'p> {
+    /// The paths relative to the directory, sorted.
+    fn of(root: &'p Path, without: &'p [PathBuf]) -> Result<Vec<(PathBuf, Metadata)>, Unfit> {
+        let real = root.canonicalize().map_err(|source| Unfit::Unreadable { path: root.to_owned(), source })?;
+        let mut listing = Listing { root, real, without, found: Vec::new() };
+        listing.descend(Path::new(""), DEEPEST)?;
+        let mut found = listing.found;
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(found)
     }
-    for entry in fs::read_dir(&directory).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let meta = match entry.metadata() {
-            Ok(meta) => meta,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unfit::Changed(entry.path())),
-            Err(source) => return Err(Unfit::Unreadable { path: entry.path(), source }),
-        };
-        let path = inner.join(entry.file_name());
-        let is_directory = meta.is_dir();
-        if !is_directory && !meta.is_file() && !meta.is_symlink() {
-            return Err(Unfit::NotADeployable {
-                path: entry.path(),
-                what: "a device, pipe or socket, which no artifact can contain".to_owned(),
-            });
+
+    fn descend(&mut self, inner: &Path, depth: usize) -> Result<(), Unfit> {
+        let directory = self.root.join(inner);
+        let unreadable = |source| Unfit::Unreadable { path: directory.clone(), source };
+        if depth == 0 {
+            return Err(unreadable(io::Error::other(format!("it is more than {DEEPEST} directories deep"))));
         }
-        found.push((path.clone(), meta));
-        if is_directory {
-            list(root, &path, found, depth - 1)?;
+        for entry in fs::read_dir(&directory).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let path = inner.join(entry.file_name());
+            if path == Path::new(NEVER) || self.without.contains(&self.real.join(&path)) {
+                continue;
+            }
+            let meta = match entry.metadata() {
+                Ok(meta) => meta,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unfit::Changed(entry.path())),
+                Err(source) => return Err(Unfit::Unreadable { path: entry.path(), source }),
+            };
+            let is_directory = meta.is_dir();
+            if !is_directory && !meta.is_file() && !meta.is_symlink() {
+                return Err(Unfit::NotADeployable {
+                    path: entry.path(),
+                    what: "a device, pipe or socket, which no artifact can contain".to_owned(),
+                });
+            }
+            self.found.push((path.clone(), meta));
+            if is_directory {
+                self.descend(&path, depth - 1)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn append(builder: &mut Builder<impl Write>, path: &Path, name: &Path, meta: &Metadata) -> Result<(), Failure> {

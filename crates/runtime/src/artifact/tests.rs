@@ -180,7 +180,7 @@ fn a_cut_archive_is_refused() {
 
 fn pack(path: &Path) -> Result<Vec<u8>, String> {
     let mut archive = Vec::new();
-    let package = Package::inspect(path).map_err(|error| in_full(&error))?;
+    let package = Package::inspect(path, &[]).map_err(|error| in_full(&error))?;
     package.write_to(&mut archive).map_err(|error| in_full(&error))?;
     Ok(archive)
 }
@@ -204,7 +204,7 @@ fn a_directory_packs_to_the_same_bytes_whatever_its_times_and_order() {
     let (one, two) = (make(&["a", "b", "c"]), make(&["c", "b", "a"]));
     let archive = pack(one.path()).unwrap();
     assert_eq!(archive, pack(two.path()).unwrap());
-    assert_eq!(Package::inspect(one.path()).unwrap().describe(), "a directory of 3 files, 3 B");
+    assert_eq!(Package::inspect(one.path(), &[]).unwrap().describe(), "a directory of 3 files, 3 B");
     let digest = store.take_tar(&archive[..], Bounds::default()).unwrap();
     assert!(store.tree(digest).join("empty").is_dir());
     let mut gzipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -276,7 +276,7 @@ fn what_changes_while_it_is_packed_is_refused() {
         let _ = fs::remove_file(a.with_extension("new"));
         fs::write(&a, "content").unwrap();
         fs::write(&b, "content").unwrap();
-        let package = Package::inspect(directory.path()).unwrap();
+        let package = Package::inspect(directory.path(), &[]).unwrap();
         alter(&a, &b);
         let text = in_full(&package.write_to(Vec::new()).unwrap_err());
         assert!(text.contains("changed while it was copied"), "{what}: {text}");
@@ -293,4 +293,23 @@ fn an_interrupted_intake_can_be_cleared() {
     assert!(left.exists(), "it may be another's intake");
     store.clear_staging().unwrap();
     assert_eq!(names(&store.staging()), [""; 0]);
+}
+
+#[test]
+fn what_lies_there_for_another_purpose_is_not_packed() {
+    let project = tempfile::tempdir().unwrap();
+    for file in ["app", "app.secrets", ".quarterdeck/ledger/db", ".git/config", "lib/.git/kept"] {
+        let path = project.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, file).unwrap();
+    }
+    let without =
+        [project.path().join(".quarterdeck"), project.path().join("app.secrets"), project.path().join("gone")];
+    let package = Package::inspect(project.path(), &without).unwrap();
+    let mut archive = Vec::new();
+    package.write_to(&mut archive).unwrap();
+    let mut archive = tar::Archive::new(archive.as_slice());
+    let names: Vec<_> = archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().into_owned()).collect();
+    let names: Vec<_> = names.iter().map(|p| p.display().to_string()).collect();
+    assert_eq!(names, ["app", "lib", "lib/.git", "lib/.git/kept"]);
 }

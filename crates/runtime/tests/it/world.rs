@@ -216,7 +216,7 @@ impl Drop for World {
 
 pub(crate) fn take_in(data: &Path, source: &Path) -> Digest {
     let mut archive = Vec::new();
-    Package::inspect(source).unwrap().write_to(&mut archive).unwrap();
+    Package::inspect(source, &[]).unwrap().write_to(&mut archive).unwrap();
     Store::open(data).unwrap().take_tar(&archive[..], Bounds::default()).unwrap()
 }
 
