@@ -108,7 +108,7 @@ struct Teller<'c> {
 
 impl<'c> Teller<'c> {
     fn new(context: &'c Context) -> Teller<'c> {
-        Teller { context, live: Live::default(), told: BTreeMap::new(), is_away: false }
+        Teller { context, live: Live::new(context.out.rows), told: BTreeMap::new(), is_away: false }
     }
 
     /// A change was looked at.

@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) async fn status(context: &Context, service: Option<&ServiceArg>, watch: bool) -> Result<(), Failure> {
     let client = context.client()?;
     let only = service.map(|name| context.service(name));
-    let mut live = Live::default();
+    let mut live = Live::new(context.out.rows);
     let mut told = String::new();
     loop {
         let mut status = client.status().await?;

@@ -6,6 +6,7 @@ use super::{
     failure::{Failure, ForPeople},
 };
 use crate::render::Ink;
+use rustix::termios::{Winsize, tcgetwinsize};
 use serde::Serialize;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -13,6 +14,8 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 const WIDEST: usize = 100;
 /// The width where there is no terminal.
 const NO_TERMINAL: usize = 80;
+/// The height where nobody knows it.
+const NO_TERMINAL_ROWS: usize = 24;
 
 /// The ways out, and back in.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Out {
     pub(crate) notes: Ink,
     /// Whether a person sees the notes as they are written, so that they can be rewritten.
     pub(crate) live: bool,
+    /// How many lines fit where notes are written.
+    pub(crate) rows: usize,
 }
 
 impl Out {
@@ -38,15 +43,17 @@ impl Out {
             },
             width: width.map_or(NO_TERMINAL, |w| usize::from(w).clamp(40, WIDEST)),
         };
-        let width = |size: rustix::io::Result<rustix::termios::Winsize>| size.ok().map(|s| s.ws_col).filter(|w| *w > 0);
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let size = |size: rustix::io::Result<Winsize>| size.ok().filter(|s| s.ws_col > 0 && s.ws_row > 0);
+        let (for_results, for_notes) = (size(tcgetwinsize(&stdout)), size(tcgetwinsize(&stderr)));
         Out {
             json: global.json,
             quiet: global.quiet,
-            ink: ink(stdout.is_terminal() && !dumb, width(rustix::termios::tcgetwinsize(&stdout))),
-            notes: ink(stderr.is_terminal() && !dumb, width(rustix::termios::tcgetwinsize(&stderr))),
+            ink: ink(stdout.is_terminal() && !dumb, for_results.map(|s| s.ws_col)),
+            notes: ink(stderr.is_terminal() && !dumb, for_notes.map(|s| s.ws_col)),
             live: stderr.is_terminal() && !dumb && !global.quiet && !global.json,
+            rows: for_notes.map_or(NO_TERMINAL_ROWS, |s| usize::from(s.ws_row)),
         }
     }
 

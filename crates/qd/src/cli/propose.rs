@@ -55,7 +55,15 @@ pub(crate) async fn propose(
         CommandRequest { command, reason, expect: Some(plan.digest), on_behalf_of: intent.on_behalf_of.clone() };
     let submitted = client.command(&request).await?;
     begun(context, &submitted)?;
-    if intent.detach { Ok(()) } else { follow::follow(context, &submitted.changes, Wanted::Done).await }
+    // A change may also end others, whose place it takes. The new ones have the highest ids.
+    let new = &submitted.changes[submitted.changes.len().saturating_sub(plan.changes.len())..];
+    if !intent.detach {
+        return follow::follow(context, new, Wanted::Done).await;
+    }
+    for id in new {
+        out.note(|_| format!("Follow it with `qd change {id} --follow`.\n"));
+    }
+    Ok(())
 }
 
 /// What a command would do.
