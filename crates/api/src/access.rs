@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_user_is_known_by_name_and_otherwise_by_number() {
-        let users = "root:x:0:0::/root:/bin/sh\nbroken\n\nann:x:1000:1000:Ann:/home/ann:/bin/sh\n";
+        let users = "root:x:0:0::/root:/bin/sh\nbroken\n\nann:x:1000:1000:Ann:/nonexistent:/bin/sh\n";
         assert_eq!(user_name(users.as_bytes(), 1000).as_deref(), Some("ann"));
         assert_eq!(user_name(users.as_bytes(), 1001), None);
     }

@@ -1,3 +1,5 @@
+//! Who one is, over each kind of connection, and what each role may do.
+
 use super::world::*;
 use crate::{Client, Error, Listener, client, endpoints};
 use control::Command;
@@ -50,7 +52,7 @@ async fn every_endpoint_asks_policy() {
         GET /v1/services/{service}           404    404    403
         GET /v1/changes                      200    200    403
         GET /v1/changes/{change}             404    404    403
-        POST /v1/plans                       200    403    403
+        POST /v1/plans                       404    403    403
         POST /v1/commands                    404    403    403
         GET /v1/story                        200    200    403
         GET /v1/story/{subject}              404    404    403

@@ -1,3 +1,5 @@
+//! Clients that send too much, too slowly, too often, or half of it.
+
 use super::world::*;
 use crate::{Bounds, Client};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The OpenAPI document is complete, sound, and the one that is checked in.
+
 use super::world::*;
 use crate::{endpoints, openapi};
 use expect_test::expect_file;

@@ -1,3 +1,5 @@
+//! The event stream: nothing missed, nothing twice, and nobody kept who does not listen.
+
 use super::world::*;
 use crate::{Bounds, client::Events, message::Line};
 use model::Seq;

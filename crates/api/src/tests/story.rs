@@ -1,3 +1,5 @@
+//! Stories and entries, whole and cut.
+
 use super::world::*;
 use crate::message::Story;
 use control::story;

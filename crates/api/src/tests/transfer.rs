@@ -1,3 +1,5 @@
+//! Artifacts, secrets and logs: whole, or not at all and with a reason.
+
 use super::world::*;
 use crate::{
     Bounds, Problem, client,

@@ -1,3 +1,5 @@
+//! What was commanded is seen, and what cannot be found is said.
+
 use super::world::*;
 use crate::{client, problem::Code};
 use control::{change::Phase, refusal, view::Health};

@@ -198,8 +198,10 @@ async fn turns(
     policy: Arc<Policy>,
     mind: Mind,
 ) {
-    let (mut snapshot, mut numbering) =
-        (Snapshot { now: Time(1_000_000), ..Snapshot::default() }, Numbering::default());
+    let mut snapshot = Snapshot { now: Time(1_000_000), ..Snapshot::default() };
+    // The driver has reported that there is nothing.
+    snapshot.observed.take_instances([]);
+    let mut numbering = Numbering::default();
     loop {
         let (drafts, answer) = tokio::select! {
             Some(Asked { request, answer }) = end.asked.recv() => {
