@@ -72,6 +72,9 @@ impl Backend for Disk {
                 let hint = "nothing was stored; `qd doctor` shows what is wrong";
                 Problem::new(Fault::Unavailable, runtime::in_full(&error), hint)
             })?;
+            // What follows the end of the archive belongs to the upload all the same.
+            let rest = io::copy(&mut content, &mut io::sink());
+            rest.map_err(|error| Problem::new(Fault::Unavailable, error.to_string(), "the artifact is stored; send it again"))?;
             Ok(Artifact { digest, size: model::Bytes(content.bytes) })
         }))
     }
