@@ -32,6 +32,11 @@ pub(crate) async fn status(context: &Context, service: Option<&ServiceArg>, watc
             status.changes.retain(|c| c.service == *only);
         }
         if !watch {
+            // What nobody can be shown by the state, because it cannot be recorded.
+            if let Some(why) = client.health().await?.refusing {
+                let text = format!("{} {why}.", context.out.notes.bad("No change is taken:"));
+                context.out.note(|ink| render::wrap(&text, ink.width, ""));
+            }
             return context.out.result(&status, |ink| render::status(&status, ink));
         }
         if context.out.live {

@@ -110,6 +110,8 @@ fn save(data: &Path, all: &BTreeMap<String, Digest>) -> Result<(), Error> {
     let staged = data.join("tokens.json.new");
     let body = serde_json::to_vec_pretty(all).map_err(|source| Error::Malformed { path: path.clone(), source })?;
     let write = || {
+        // A token may be made before the first `qd serve`, which then knows it.
+        fs::create_dir_all(data)?;
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
         io::Write::write_all(&mut file, &body)?;
         file.sync_all()?;
@@ -124,14 +126,15 @@ mod tests {
 
     #[test]
     fn a_token_is_shown_once_and_only_its_digest_is_kept() {
-        let data = tempfile::tempdir().unwrap();
-        let token = create(data.path(), "ci").unwrap();
-        assert_eq!(load(data.path()).unwrap()["ci"], Digest::of(token.as_bytes()));
-        let kept = fs::read_to_string(data.path().join(FILE)).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let data = &directory.path().join("not there yet");
+        let token = create(data, "ci").unwrap();
+        assert_eq!(load(data).unwrap()["ci"], Digest::of(token.as_bytes()));
+        let kept = fs::read_to_string(data.join(FILE)).unwrap();
         assert!(!kept.contains(&token[3..]), "{kept}");
-        assert!(matches!(create(data.path(), "ci"), Err(Error::Name(_))));
-        assert!(matches!(create(data.path(), "a b"), Err(Error::Name(_))));
-        assert!(remove(data.path(), "ci").unwrap());
-        assert!(!remove(data.path(), "ci").unwrap());
+        assert!(matches!(create(data, "ci"), Err(Error::Name(_))));
+        assert!(matches!(create(data, "a b"), Err(Error::Name(_))));
+        assert!(remove(data, "ci").unwrap());
+        assert!(!remove(data, "ci").unwrap());
     }
 }
