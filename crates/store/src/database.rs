@@ -83,7 +83,8 @@ impl Database {
 
     /// Opens the database to read it, beside its writer.
     pub(crate) fn open_to_read(path: &Path) -> Result<Database, Error> {
-        if !path.exists() {
+        // One that may not be looked at is not one that is not there.
+        if !path.try_exists().map_err(io("open", path))? {
             return Err(Error::Absent(path.parent().unwrap_or(path).to_owned()));
         }
         Database::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?.check_version()
