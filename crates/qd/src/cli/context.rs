@@ -38,7 +38,8 @@ impl Context {
 
     /// The configuration, with the data directory that was asked for.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
-        let mut config = Config::load(&self.config_path()?)?;
+        let path = self.config_path()?;
+        let mut config = Config::load(&path).map_err(|error| error.shown_in(&shown(&path)))?;
         if let Some(data) = &self.global.data {
             config.data.clone_from(data);
         }
@@ -54,9 +55,16 @@ impl Context {
     }
 
     /// What may lie in a project's directory and must never be deployed with it: the data directory and files of secrets.
-    pub(crate) fn private_paths(&self) -> Vec<PathBuf> {
-        let secrets = self.config().map(|config| config.secrets_files.into_values().collect::<Vec<_>>());
-        self.data().into_iter().chain(secrets.unwrap_or_default()).collect()
+    ///
+    /// # Errors
+    /// When there is a configuration that cannot be read: a secret that it names could be taken along.
+    pub(crate) fn private_paths(&self) -> Result<Vec<PathBuf>, Failure> {
+        let secrets = match self.config() {
+            Ok(config) => config.secrets_files.into_values().collect(),
+            Err(Failure::Config(config::Error::NotFound { .. })) => Vec::new(),
+            Err(failure) => return Err(failure),
+        };
+        Ok(self.data().into_iter().chain(secrets).collect())
     }
 
     /// The service that is meant: one named without an environment is in that of the configuration.

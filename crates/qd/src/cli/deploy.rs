@@ -30,7 +30,7 @@ pub(crate) async fn deploy(context: &Context, deploy: &Deploy) -> Result<(), Fai
     // Whether there is anything to deploy to, before anything large is sent.
     client.service(&service).await?;
     // What is deployed from a project's own directory is the program, not what Quarterdeck keeps beside it.
-    let package = Package::inspect(&deploy.path, &context.private_paths())?;
+    let package = Package::inspect(&deploy.path, &context.private_paths()?)?;
     context.out.note(|_| format!("{}: {}\n", deploy.path.display(), package.describe()));
     let artifact = hand_over(context, &client, package).await?;
     let command = Command::Deploy {

@@ -146,10 +146,7 @@ pub(crate) async fn change(context: &Context, id: ChangeId, follow: bool) -> Res
         return follow::follow(context, &[id], Wanted::Done).await;
     }
     let view = context.client()?.change(id).await?;
-    context.out.result(&view, |ink| {
-        let plan = control::change::Plan { digest: view.plan.digest, changes: vec![view.plan.clone()], approvals: 0 };
-        format!("{}\n{}", render::change(&view, wall(), ink), render::plan(&plan, ink))
-    })
+    context.out.result(&view, |ink| render::change(&view, wall(), ink) + "\n" + &render::change_plan(&view, ink))
 }
 
 /// Lists changes.

@@ -91,8 +91,9 @@ impl Out {
 
     /// Tells why the command failed.
     pub(crate) fn failure(&self, failure: &Failure) {
-        // The first needs no word, the second was told as the outcome of its change.
-        let is_told = matches!(failure, Failure::ReaderGone) || (matches!(failure, Failure::Undone) && !self.json);
+        // The first needs no word; the others were told when they happened, except to programs.
+        let is_told = matches!(failure, Failure::ReaderGone)
+            || (matches!(failure, Failure::Undone | Failure::Interrupted) && !self.json);
         if is_told {
             return;
         }

@@ -85,7 +85,14 @@ async fn carry_out(context: &Context, view: &ChangeView, verb: Verb, intent: &In
         let document = json!({ "change": view, "would": verb.command(view) });
         return out.result(&document, |ink| format!("{}\n", render::wrap(&text, ink.width, "").trim_end()));
     }
-    out.note(|ink| render::change_row(view, wall(), ink) + &render::wrap(&text, ink.width, ""));
+    out.note(|ink| {
+        let shown = match verb {
+            // What is agreed to must be seen.
+            Verb::Approve => render::change_plan(view, ink),
+            Verb::Promote | Verb::Pause | Verb::Resume | Verb::Cancel => String::new(),
+        };
+        render::change_row(view, wall(), ink) + &shown + &render::wrap(&text, ink.width, "")
+    });
     give(context, verb.command(view), intent, verb.wanted()).await
 }
 

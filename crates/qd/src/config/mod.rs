@@ -117,6 +117,16 @@ pub(crate) enum Error {
     Wrong(#[from] Problems),
 }
 
+impl Error {
+    /// Calls the file by this name, which people know better than a whole path.
+    pub(crate) fn shown_in(self, name: &str) -> Error {
+        match self {
+            Error::Wrong(problems) => Error::Wrong(problems.shown_in(name)),
+            other @ (Error::NotFound { .. } | Error::Unreadable { .. }) => other,
+        }
+    }
+}
+
 /// The configuration file in a directory or the nearest one above it.
 ///
 /// # Errors

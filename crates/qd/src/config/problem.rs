@@ -63,6 +63,11 @@ impl Problems {
         Problems { path: path.to_owned(), text: text.to_owned(), faults }
     }
 
+    /// Calls the file by this name.
+    pub(super) fn shown_in(self, name: &str) -> Problems {
+        Problems { path: name.into(), ..self }
+    }
+
     /// For programs: line, column (both from 1), what is wrong and what helps.
     pub(crate) fn places(&self) -> impl Iterator<Item = (usize, usize, &str, &str)> {
         self.faults.iter().map(|f| {

@@ -19,5 +19,5 @@ pub(crate) use change::{change, change_row, change_rows, figures_line, outcome, 
 pub(crate) use entry::entry;
 pub(crate) use figures::count;
 pub(crate) use ink::{Ink, wrap};
-pub(crate) use plan::plan;
+pub(crate) use plan::{change_plan, plan};
 pub(crate) use status::status;

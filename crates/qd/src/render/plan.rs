@@ -4,7 +4,10 @@ use super::{
     figures::many,
     ink::{Ink, wrap},
 };
-use control::change::{Plan, PlannedChange};
+use control::{
+    change::{Plan, PlannedChange},
+    view::ChangeView,
+};
 
 /// A plan, before anything is done.
 pub(crate) fn plan(plan: &Plan, ink: Ink) -> String {
@@ -16,7 +19,12 @@ pub(crate) fn plan(plan: &Plan, ink: Ink) -> String {
         0 => String::new(),
         n => wrap(&ink.warn(format!("It waits for {} by others.", many(n.into(), "approval"))), ink.width, ""),
     };
-    text + &format!("{} {}\n", ink.dim("plan"), ink.dim(plan.digest))
+    text + &format!("{}\n", ink.dim(format!("plan {}", plan.digest)))
+}
+
+/// The plan of a change that exists, with the digest that approvals bind to.
+pub(crate) fn change_plan(view: &ChangeView, ink: Ink) -> String {
+    format!("{}{}\n", planned(&view.plan, ink), ink.dim(format!("plan {}", view.plan.digest)))
 }
 
 fn planned(change: &PlannedChange, ink: Ink) -> String {
