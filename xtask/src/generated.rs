@@ -16,8 +16,11 @@ type Make = fn(&Workspace) -> String;
 const HERE: &[(&str, Make)] = &[("docs/reference/crates.md", crate_map)];
 
 /// Files whose text the product makes: where it is kept, and the name that `qd gen` knows it by.
-const FROM_QD: &[(&str, &str)] =
-    &[("docs/reference/cli.md", "cli-reference"), ("docs/reference/config.toml", "config-reference")];
+const FROM_QD: &[(&str, &str)] = &[
+    ("docs/reference/cli.md", "cli-reference"),
+    ("docs/reference/config.toml", "config-reference"),
+    ("docs/reference/change.md", "change-reference"),
+];
 
 /// Writes every file that is not as it should be.
 pub(crate) fn write(workspace: &Workspace) -> Result<(), Error> {

@@ -233,9 +233,9 @@ pub(crate) enum Generated {
     CliReference,
     /// docs/reference/config.toml
     ConfigReference,
-    /// The states of a change, as a diagram.
-    ChangePhases,
-    /// The API as OpenAPI 3.1.
+    /// docs/reference/change.md
+    ChangeReference,
+    /// docs/reference/openapi.json
     Openapi,
 }
 

@@ -102,7 +102,7 @@ fn generated(what: Generated) -> String {
     match what {
         Generated::CliReference => reference::text(),
         Generated::ConfigReference => config::reference::text(),
-        Generated::ChangePhases => control::change::phase::diagram(),
+        Generated::ChangeReference => reference::change(),
         Generated::Openapi => serde_json::to_string_pretty(&api::openapi()).unwrap_or_default() + "\n",
     }
 }
