@@ -1,3 +1,5 @@
+//! Who sends tables, and what is kept when nobody does.
+
 use crate::{
     rig::{Control, Rig, running, service},
     upstream::good,

@@ -1,3 +1,5 @@
+//! How requests, streams and tunnels end when their instance leaves or the data plane stops.
+
 use crate::{
     rig::{Rig, running, service, soon},
     upstream::good,

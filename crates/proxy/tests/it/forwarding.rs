@@ -1,3 +1,5 @@
+//! One request's way to an instance and back, whole, and what happens when it breaks.
+
 use crate::{
     rig::{Rig, full, running, service, soon, whole},
     upstream::{self, good, nobody, read_head, rude},

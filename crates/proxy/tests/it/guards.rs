@@ -1,3 +1,5 @@
+//! Guards: what they are shown, when they trip, and what that changes.
+
 use crate::{
     rig::{Rig, canary},
     upstream::{good, nobody},

@@ -1,3 +1,5 @@
+//! Clients that send too much, too slowly, or half of something.
+
 use crate::{
     rig::{Rig, full, running, service, soon, whole},
     upstream::good,

@@ -1,3 +1,5 @@
+//! How requests are shared between releases and their instances.
+
 use crate::{
     rig::{Rig, canary, running, service},
     upstream::good,
