@@ -8,6 +8,7 @@ use model::{
     RouteTable, Span,
     wire::{self, Decoder, FromProxy, Hello, ToProxy},
 };
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::{
     io,
     net::SocketAddr,
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest, unix::AsyncFd},
     net::UnixStream,
     sync::{mpsc, watch},
     time::{sleep, timeout},
@@ -199,10 +200,21 @@ async fn link(
 /// Asks a data plane that cannot be adopted to end, and gives it a moment to free its addresses.
 async fn replace(stream: &mut UnixStream) -> Result<(), Broken> {
     stream.write_all(&wire::encode(&ToProxy::Shutdown(Span::seconds(10)))?).await?;
-    let mut rest = [0; 4096];
-    let gone = async { while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
-    drop(timeout(Duration::from_secs(12), gone).await);
+    drop(timeout(Duration::from_secs(12), gone(stream)).await);
     Ok(())
+}
+
+/// Waits until the process at the other end has ended: a little after it has hung up, and with it the last hold on its
+/// addresses.
+async fn gone(stream: &mut UnixStream) {
+    let pid = stream.peer_cred().ok().and_then(|peer| Pid::from_raw(peer.pid()?));
+    let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let process = process.and_then(|process| AsyncFd::register_with_interest(process, Interest::READABLE).ok());
+    let mut rest = [0; 4096];
+    while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+    if let Some(process) = process {
+        drop(process.readable().await);
+    }
 }
 
 /// Whether the addresses are those that are wanted; a wanted port 0 is any port.
@@ -235,9 +247,7 @@ pub(crate) async fn shut_down(data: &Path, drain: Span) {
             return;
         }
     }
-    let mut rest = [0; 4096];
-    let gone = async { while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
-    drop(timeout(drain.duration() + Duration::from_secs(2), gone).await);
+    drop(timeout(drain.duration() + Duration::from_secs(2), gone(&mut stream)).await);
 }
 
 #[cfg(test)]
