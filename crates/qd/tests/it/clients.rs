@@ -76,6 +76,40 @@ fn a_request_that_can_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
+fn a_body_larger_than_allowed_is_refused_and_a_long_one_passes() {
+    let mut site = Site::new();
+    site.edit("drain_deadline = \"3s\"", "drain_deadline = \"3s\"\nmax_body = \"1 MiB\"");
+    site.open_shop();
+    let large = "x".repeat(2 << 20);
+    let sent = Connection::open(site.address).unwrap().send("POST", "/api/cart", &[], &large);
+    match sent {
+        Ok(answer) => assert_eq!(answer.status, 413),
+        Err(error) => assert!(is_closed(&error), "{error}"),
+    }
+    // The shop reads 64 KiB of it and answers that this is no cart: it has arrived.
+    let sent = Connection::open(site.address).unwrap().send("POST", "/api/cart", &[], &"x".repeat(32 << 10));
+    assert_eq!(sent.unwrap().status, 422);
+}
+
+#[test]
+fn old_and_odd_requests_are_answered() {
+    let site = Site::open();
+    let ask = |request: &str| {
+        let mut connection = Connection::open(site.address).unwrap();
+        connection.write(request.as_bytes()).unwrap();
+        connection.head().unwrap()
+    };
+    // The shop answers GET only.
+    assert_eq!(ask("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n").status, 405);
+    assert_eq!(ask("OPTIONS / HTTP/1.1\r\nhost: a\r\n\r\n").status, 405);
+    assert_eq!(ask("GET http://a/healthz HTTP/1.1\r\nhost: a\r\n\r\n").status, 200);
+    assert_eq!(ask("GET /healthz?q=%20&x=\u{e4} HTTP/1.1\r\nhost: a\r\n\r\n").status, 200);
+    let waits = "POST /api/checkout HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    let told = ask(waits).status;
+    assert!(told == 100 || told == 422, "{told}");
+}
+
+#[test]
 fn a_request_for_nobody_is_told_so() {
     let mut site = Site::new();
     site.edit("routes = [\"/\"]", "routes = [\"shop.example\"]");

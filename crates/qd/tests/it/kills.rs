@@ -26,6 +26,27 @@ fn killing_the_control_plane_in_the_middle_of_a_rollout_loses_nothing() {
 }
 
 #[test]
+fn killing_the_control_plane_sooner_or_later_in_a_deploy_loses_nothing() {
+    let mut site = Site::open();
+    let traffic = Traffic::start(site.address);
+    for (turn, strategy) in ["blue-green", "rolling", "canary", "rolling", "blue-green", "canary"].iter().enumerate() {
+        let version = format!("v{}", turn + 2);
+        let change = site.deploy_detached(strategy, &version, "");
+        // A little later in each deploy than in the one before, by the customers' clock.
+        let begun = traffic.so_far().sent;
+        until("its moment", || traffic.so_far().sent >= begun + 12 * turn as u64);
+        site.kill_serve();
+        traffic.goes_on();
+        site.serve();
+        assert_eq!(site.outcome(&change), "succeeded", "{}", site.why(&change));
+        assert_eq!(site.serving(), version);
+    }
+    traffic.stop().assert_harmed_only_by(&[]);
+    until("older releases to be gone", || site.shops().len() == 2);
+    site.qd(&["ledger", "verify"]).expect(0);
+}
+
+#[test]
 fn a_failing_canary_is_cut_off_while_the_control_plane_is_dead() {
     let mut site = Site::open();
     // Guarded, but without anything to fail until there is traffic.
@@ -99,6 +120,27 @@ fn a_killed_instance_is_started_again_and_its_end_is_explained() {
     });
     let why = site.qd(&["why", "shop", "--all"]).expect(0).out;
     assert!(why.contains("SIGKILL"), "{why}");
+}
+
+#[test]
+fn an_instance_that_hangs_gets_no_requests_and_is_started_again() {
+    let mut site = Site::new();
+    let probe = |name: &str| {
+        format!("{name} = {{ path = \"/healthz\", interval = \"200ms\", timeout = \"200ms\", failures = 2 }}")
+    };
+    site.edit("ready = \"/healthz\"", &(probe("ready") + "\n" + &probe("live")));
+    site.open_shop();
+    let hung = site.shops()[0].pid;
+    crate::processes::signal(hung, rustix::process::Signal::STOP);
+    until("the hung instance to be replaced", || {
+        let now = site.shops();
+        now.len() == 2 && now.iter().all(|p| p.pid != hung) && site.service()["ready"] == 2
+    });
+    let traffic = Traffic::start(site.address);
+    traffic.goes_on();
+    traffic.stop().assert_harmed_only_by(&[]);
+    let why = site.qd(&["why", "shop", "--all"]).expect(0).out;
+    assert!(why.contains("shall be restarted"), "{why}");
 }
 
 #[test]

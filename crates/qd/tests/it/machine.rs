@@ -2,10 +2,12 @@
 //! or damaged route table.
 
 use crate::{
-    processes::Process,
+    processes::{self, Process},
     site::{Site, is_root},
+    traffic::Traffic,
     wait::until,
 };
+use rustix::process::Signal;
 use std::{fs, net::TcpListener};
 
 #[test]
@@ -16,6 +18,22 @@ fn a_second_control_plane_on_one_directory_is_refused_and_disturbs_nobody() {
     site.qd(&["serve", "--listen", "127.0.0.1:0"]).expect(1).telling("in use by");
     assert_eq!(site.serving(), "v1");
     site.qd(&["scale", "shop", "1", "--reason", "still in charge"]).expect(0);
+}
+
+#[test]
+fn an_interrupt_drains_and_stops_everything() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut site = Site::open();
+        let traffic = Traffic::start(site.address);
+        processes::signal(site.serve_pid(), signal);
+        assert_eq!(site.serve_ends(), Some(0));
+        assert!(processes::of(site.dir()).is_empty(), "{:?}", processes::of(site.dir()));
+        // Whoever was being served was served; whoever came later found the door closed.
+        let tally = traffic.stop();
+        assert_eq!(tally.by_version.len(), 1, "{tally:?}");
+        assert!(tally.broken.iter().all(|(_, why)| why.contains("refused")), "{tally:?}");
+        assert!(site.log().contains("Everything has stopped"), "{}", site.log());
+    }
 }
 
 #[test]
@@ -63,7 +81,7 @@ fn a_route_table_that_cannot_be_read_or_is_of_another_version_is_made_anew() {
 fn a_data_plane_that_listens_elsewhere_is_replaced() {
     let mut site = Site::open();
     site.kill_serve();
-    let elsewhere = std::net::SocketAddr::new(site.address.ip(), 8081);
+    let elsewhere = std::net::SocketAddr::new(site.address.ip(), site.address.port() + 1);
     site.serve_with(site.command(&["serve", "--listen", &elsewhere.to_string()]));
     until("the shop to be open elsewhere", || {
         crate::http::get(elsewhere, "/").is_ok_and(|answer| answer.version() == "v1")

@@ -14,6 +14,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::Instant,
 };
 use tempfile::TempDir;
@@ -46,6 +47,9 @@ tolerance = "10 %"
 latency_tolerance = "30 %"
 latency_slack = "20ms"
 "#;
+
+/// Where the next installation listens. The port after it is its own as well.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(8080);
 
 /// How a command ended and what it said.
 #[derive(Debug)]
@@ -104,6 +108,7 @@ impl Drop for Site {
             let _ = serve.kill().and_then(|()| serve.wait());
         }
         processes::kill_all(self.dir());
+        make_removable(self.dir());
     }
 }
 
@@ -119,9 +124,10 @@ impl Site {
     pub(crate) fn empty() -> Site {
         let directory = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
         fs::create_dir(directory.path().join("home")).unwrap();
-        // A loopback address of its own for each test, which is a process of its own: no two tests meet at a port.
+        // A loopback address for each process, a port for each installation in it: no two tests meet.
         let [_, a, b, c] = std::process::id().to_be_bytes();
-        let address = SocketAddr::from((Ipv4Addr::new(127, 64 | a, b, c.max(1)), 8080));
+        let port = NEXT_PORT.fetch_add(2, Ordering::Relaxed);
+        let address = SocketAddr::from((Ipv4Addr::new(127, 64 | a, b, c.max(1)), port));
         Site { directory, address, serve: None }
     }
 
@@ -365,6 +371,16 @@ pub(crate) fn is_root(what: &str) -> bool {
         eprintln!("skipped: {what} needs root");
     }
     root
+}
+
+/// Releases cannot be altered by accident, which would keep an ordinary user from removing them.
+fn make_removable(directory: &Path) {
+    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o755));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            make_removable(&entry.path());
+        }
+    }
 }
 
 fn content(mut file: File) -> String {
