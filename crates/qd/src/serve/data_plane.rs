@@ -8,7 +8,10 @@ use model::{
     RouteTable, Span,
     wire::{self, Decoder, FromProxy, Hello, ToProxy},
 };
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 use std::{
     io,
     net::SocketAddr,
@@ -18,9 +21,10 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest, unix::AsyncFd},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
     sync::{mpsc, watch},
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 
@@ -34,6 +38,8 @@ const LOG_BOUND: u64 = 8 << 20;
 const START: Duration = Duration::from_secs(10);
 /// How long a Hello may take.
 const HELLO: Duration = Duration::from_secs(5);
+/// How long the process of a data plane may take to end once it has hung up.
+const END: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 /// The waits between attempts.
 const PAUSES: [Duration; 5] = [
     Duration::from_millis(20),
@@ -209,11 +215,11 @@ async fn replace(stream: &mut UnixStream) -> Result<(), Broken> {
 async fn gone(stream: &mut UnixStream) {
     let pid = stream.peer_cred().ok().and_then(|peer| Pid::from_raw(peer.pid()?));
     let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let process = process.and_then(|process| AsyncFd::register_with_interest(process, Interest::READABLE).ok());
     let mut rest = [0; 4096];
     while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
     if let Some(process) = process {
-        drop(process.readable().await);
+        let ends = move || poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&END));
+        drop(spawn_blocking(ends).await);
     }
 }
 

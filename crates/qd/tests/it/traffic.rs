@@ -14,7 +14,7 @@ use std::{
 };
 
 /// How many customers there are at a time.
-const CLIENTS: u32 = 4;
+pub(crate) const CLIENTS: u32 = 4;
 /// How long a customer who was served rests.
 const REST: Duration = Duration::from_millis(8);
 /// A cart that every good release sells.
