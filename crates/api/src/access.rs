@@ -10,6 +10,7 @@ use std::{
     fmt,
     fs::File,
     io::{BufRead, BufReader, Read},
+    net::IpAddr,
 };
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
@@ -106,7 +107,12 @@ fn unauthenticated(message: &str) -> Problem {
 /// Whether a Host header, with or without a port, names the machine itself.
 fn is_this_machine(host: &str) -> bool {
     let authority = host.parse::<http::uri::Authority>();
-    authority.is_ok_and(|authority| matches!(authority.host(), "localhost" | "127.0.0.1" | "[::1]"))
+    authority.is_ok_and(|authority| {
+        let host = authority.host();
+        // An address in digits comes from no name server. All of 127.0.0.0/8 is this machine.
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
 }
 
 /// As whom the user with this number acts: by name when the machine knows one, else as `uid:1000`.
@@ -148,7 +154,7 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_hosts_of_it() {
-        for host in ["localhost", "localhost:9", "127.0.0.1:80", "[::1]:80", "[::1]"] {
+        for host in ["localhost", "localhost:9", "127.0.0.1:80", "127.9.8.7:80", "[::1]:80", "[::1]"] {
             assert!(is_this_machine(host), "{host}");
         }
         for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "10.0.0.1", "::1"] {
