@@ -1,7 +1,7 @@
 //! Who may do what: the users of this machine by the kernel's word, programs by their token.
 
 use crate::site::{Site, is_root};
-use std::net::TcpListener;
+use std::net::SocketAddr;
 
 #[test]
 fn viewers_look_and_strangers_do_not_even_look() {
@@ -36,8 +36,7 @@ fn viewers_look_and_strangers_do_not_even_look() {
 #[test]
 fn a_program_acts_over_tcp_with_its_token_and_as_itself() {
     let mut site = Site::new();
-    // Released at once and taken by nobody else on purpose: the machine hands out ports in turn.
-    let api = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let api = SocketAddr::new(site.address.ip(), site.address.port() + 1);
     site.edit(
         "[proxy]",
         &format!("[api]\nlisten = \"{api}\"\n\n[access]\nowners = [\"ci\"]\nviewers = [\"board\"]\n\n[proxy]"),
