@@ -15,6 +15,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         Fact::Instance(fact) => instance::apply(state, entry, fact),
         Fact::Clock(fact) => clock::apply(state, fact),
     }
+    state.recorded_at = entry.time;
     if let Some(key) = before.or_else(|| rerouted(state, &entry.what)) {
         route::refresh(state, &key, entry.seq.0 + 1);
     }

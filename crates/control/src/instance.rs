@@ -34,6 +34,8 @@ pub struct Instance {
     pub service: ServiceKey,
     /// Of which release.
     pub release: ReleaseId,
+    /// When it was placed.
+    pub placed_at: Time,
     /// Which run of it, from 1.
     pub attempt: u32,
     /// How it is.
@@ -72,6 +74,8 @@ pub enum Condition {
     Condemned {
         /// Since when.
         since: Time,
+        /// Why.
+        why: String,
     },
     /// Not running.
     Ended {
@@ -98,7 +102,7 @@ impl Condition {
             Condition::Starting { since }
             | Condition::Ready { since, .. }
             | Condition::Unready { since, .. }
-            | Condition::Condemned { since }
+            | Condition::Condemned { since, .. }
             | Condition::Ended { since, .. }
             | Condition::Failed { since, .. } => *since,
         }
@@ -155,7 +159,9 @@ impl Instance {
         let seen = observed.instances.as_ref().and_then(|all| all.get(&self.id));
         match (&self.condition, seen.map(|s| &s.phase)) {
             (Condition::Starting { .. }, Some(Phase::Starting(why))) if !why.is_empty() => cut(why),
-            (Condition::Unready { why, .. } | Condition::Failed { why, .. }, _) => why.clone(),
+            (Condition::Unready { why, .. } | Condition::Condemned { why, .. } | Condition::Failed { why, .. }, _) => {
+                why.clone()
+            }
             (Condition::Ended { .. }, _) => self.last_exit.clone().unwrap_or_default(),
             (condition, _) => condition.word().to_owned(),
         }
@@ -166,11 +172,12 @@ impl Instance {
             Condition::Starting { since }
             | Condition::Ready { since, .. }
             | Condition::Unready { since, .. }
-            | Condition::Condemned { since } => vec![since],
+            | Condition::Condemned { since, .. } => vec![since],
             Condition::Ended { since, restart_at } | Condition::Failed { since, restart_at, .. } => {
                 vec![since, restart_at]
             }
         };
+        times.push(&mut self.placed_at);
         times.extend(self.retired.as_mut().map(|r| &mut r.at));
         times
     }
@@ -241,6 +248,11 @@ pub enum Fact {
         /// Why.
         because: String,
     },
+    /// It was stopped because Quarterdeck stops, and shall be started again with it. That says nothing of the instance.
+    Halted {
+        /// Which one.
+        instance: InstanceId,
+    },
     /// It was retired and runs no more.
     Gone {
         /// Which one.
@@ -260,6 +272,7 @@ impl Fact {
             | Fact::Failed { instance, .. }
             | Fact::Restarted { instance, .. }
             | Fact::Retired { instance, .. }
+            | Fact::Halted { instance }
             | Fact::Gone { instance } => *instance,
         }
     }
@@ -274,6 +287,7 @@ impl Fact {
             Fact::Failed { instance, why, .. } => format!("{instance} could not be started: {why}"),
             Fact::Restarted { instance, attempt } => format!("{instance} is started again (run {attempt})"),
             Fact::Retired { instance, because } => format!("{instance} drains and stops: {because}"),
+            Fact::Halted { instance } => format!("{instance} is stopped together with Quarterdeck"),
             Fact::Gone { instance } => format!("{instance} is gone"),
         }
     }
@@ -297,6 +311,16 @@ pub(crate) fn advance(state: &State, observed: &Observed, now: Time) -> Vec<Draf
     let Some(seen) = &observed.instances else { return Vec::new() };
     let facts = state.instances.values().filter_map(|i| Some((i, next_fact(state, i, seen.get(&i.id), now)?)));
     facts.map(|(i, fact)| draft(state, &i.service, i.release, fact)).collect()
+}
+
+/// The facts of Quarterdeck stopping everything it runs: to be recorded before anything is stopped, so that the next
+/// start does not take it for instances that crash.
+pub(crate) fn halt(state: &State) -> Vec<Draft> {
+    let meant_to_run = |i: &&Instance| {
+        i.retired.is_none() && !matches!(i.condition, Condition::Ended { .. } | Condition::Failed { .. })
+    };
+    let halted = state.instances.values().filter(meant_to_run);
+    halted.map(|i| draft(state, &i.service, i.release, Fact::Halted { instance: i.id })).collect()
 }
 
 fn next_fact(state: &State, i: &Instance, seen: Option<&InstanceSeen>, now: Time) -> Option<Fact> {
@@ -344,12 +368,10 @@ fn next_fact(state: &State, i: &Instance, seen: Option<&InstanceSeen>, now: Time
     }
 }
 
-/// Whether an instance is of a release that is being rolled out and may still be undone.
+/// Whether an instance is of a release that is being rolled out.
 fn takes_over(state: &State, i: &Instance) -> bool {
-    state.active_change(&i.service).is_some_and(|change| {
-        let open = matches!(change.phase, ChangePhase::Running | ChangePhase::Paused | ChangePhase::HoldingBack);
-        open && change.rollout.as_ref().is_some_and(|r| r.to == i.release)
-    })
+    let rollout = state.active_change(&i.service).and_then(|change| change.rollout.as_ref());
+    rollout.is_some_and(|r| r.to == i.release)
 }
 
 /// As much of what a program or a driver said as belongs in a ledger.
@@ -371,23 +393,29 @@ fn was_stable(i: &Instance, now: Time) -> bool {
 fn wanted(state: &State, key: &ServiceKey) -> Vec<(ReleaseId, u32)> {
     let Some(service) = state.services.get(key).filter(|s| !s.removed) else { return Vec::new() };
     let n = service.spec.replicas;
-    let Some((phase, rollout)) = state.active_change(key).and_then(|c| Some((c.phase, c.rollout.as_ref()?))) else {
+    let Some((change, rollout)) = state.active_change(key).and_then(|c| Some((c, c.rollout.as_ref()?))) else {
         return service.running.map(|running| (running, n)).into_iter().collect();
     };
-    let (from, to) = (rollout.from, rollout.to);
+    let (from, to, phase) = (rollout.from, rollout.to, change.phase);
+    // Until the new release is trusted for good, as many of the old stay as it had: it may have to take all again.
+    let old = change.before.as_ref().map_or(n, |before| before.replicas);
     let gone = |release| state.copies(release).next().is_none();
     let both = |f: u32, t: u32| from.map(|from| (from, f)).into_iter().chain([(to, t)]).collect();
     match (phase, rollout.terms.strategy) {
-        (ChangePhase::Running | ChangePhase::Paused, Strategy::Canary | Strategy::BlueGreen) => both(n, n),
+        (ChangePhase::Running | ChangePhase::Paused, Strategy::Canary | Strategy::BlueGreen) => both(old, n),
         (ChangePhase::Running | ChangePhase::Paused, Strategy::Rolling) => {
             // An old instance goes when a new one has its share of the requests, not before.
             let taken_over = rollout.step.map_or(0, |step| state.ready(to).min(step + 1)).min(n);
-            both(n - taken_over, if from.is_some() { rollout.step.map_or(1, |step| step + 1).min(n) } else { n })
+            let left = if taken_over == 0 { old } else { old.min(n - taken_over) };
+            // In an outage none is taken away: without requests to both releases nobody would see it end.
+            let have = |release| state.instances_of(release).count() as u32;
+            let left = if rollout.in_outage() { left.max(from.map_or(0, have).min(old)) } else { left };
+            both(left, if from.is_some() { rollout.step.map_or(1, |step| step + 1).min(n) } else { n })
         }
         (ChangePhase::Running | ChangePhase::Paused, Strategy::Recreate) => {
             both(0, if from.is_none_or(gone) { n } else { 0 })
         }
-        (ChangePhase::HoldingBack, _) => both(if rollout.terms.hold_back > Span::ZERO { n } else { 0 }, n),
+        (ChangePhase::HoldingBack, _) => both(if rollout.terms.hold_back > Span::ZERO { old } else { 0 }, n),
         (ChangePhase::Undoing, Strategy::Recreate) => both(if gone(to) { n } else { 0 }, 0),
         (ChangePhase::Undoing, _) => {
             // What was there before may have to be started again first; until it is, the rest keeps answering.
@@ -525,6 +553,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             id: *instance,
             service: service.clone(),
             release: *release,
+            placed_at: now,
             attempt: 1,
             condition: Condition::Starting { since: now },
             exits: 0,
@@ -550,9 +579,10 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
     let Some(i) = state.instances.get_mut(&fact.instance()) else { return };
     match fact {
         Fact::Placed { .. } | Fact::Gone { .. } => {}
+        Fact::Halted { .. } => i.condition = Condition::Ended { since: now, restart_at: now },
         Fact::Ready { address, .. } => i.condition = Condition::Ready { since: now, address: *address },
         Fact::Unready { why, .. } => i.condition = Condition::Unready { since: now, why: why.clone() },
-        Fact::Condemned { .. } => i.condition = Condition::Condemned { since: now },
+        Fact::Condemned { why, .. } => i.condition = Condition::Condemned { since: now, why: why.clone() },
         Fact::Ended { exit, restart_at, .. } => {
             i.exits = if was_stable(i, now) { 1 } else { i.exits + 1 };
             i.last_exit = Some(exit.to_string());

@@ -493,6 +493,13 @@ fn broken(state: &State, observed: &Observed, change: &Change, rollout: &Rollout
         let last = i.last_exit.as_ref().map_or(String::new(), |exit| format!("; the last time it {exit}"));
         return Some(format!("{} ended {} times{last}", i.id, i.exits));
     }
+    let ended = || instances().next().map(|i| format!(": {} {}", i.id, i.waiting_for(observed))).unwrap_or_default();
+    if change.phase == Phase::HoldingBack
+        && state.ready(rollout.to) == 0
+        && rollout.from.is_some_and(|from| state.ready(from) > 0)
+    {
+        return Some(format!("none of its instances answers any more{}", ended()));
+    }
     let run = &state.releases.get(&rollout.to)?.run;
     let limit = run.start_deadline;
     if rollout.terms.strategy == Strategy::Recreate
@@ -502,12 +509,10 @@ fn broken(state: &State, observed: &Observed, change: &Change, rollout: &Rollout
     {
         return Some(format!("{from} did not stop"));
     }
-    // Restarts do not extend the deadline of a release that has yet to become ready for the first time. With `recreate`
-    // its time begins when the old instances are gone, so there only the instances count.
-    let first_start =
-        change.phase != Phase::HoldingBack && rollout.step.is_none() && rollout.terms.strategy != Strategy::Recreate;
+    // Restarts do not extend the deadline of a release that has yet to become ready for the first time.
+    let first_start = change.phase != Phase::HoldingBack && rollout.step.is_none();
     instances().filter(|i| !i.is_ready()).find_map(|i| {
-        let since = if first_start { rollout.begun_at } else { i.condition.since() };
+        let since = if first_start { rollout.begun_at.max(i.placed_at) } else { i.condition.since() };
         let late = now.since(since) > limit;
         late.then(|| format!("{} was not ready within {limit}: {}", i.id, i.waiting_for(observed)))
     })
@@ -549,8 +554,9 @@ fn forward(
             _ => Vec::new(),
         };
     };
-    // While the data plane is silent nothing is known, which is neither good nor bad: everything stays as it is.
-    if observed.proxy.is_none() && rollout.terms.judgement.is_some() {
+    // While the data plane is silent, or has not taken the table with the guard, nothing is known, which is neither good
+    // nor bad: everything stays as it is.
+    if evidence.is_none() && rollout.terms.judgement.is_some() {
         return Vec::new();
     }
     let verdict = evidence.map_or(Verdict::NoData, |e| e.verdict);

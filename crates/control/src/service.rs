@@ -132,11 +132,13 @@ pub(crate) fn check_routes(
     for (key, spec) in declared {
         for route in &spec.routes {
             if let Some(other) = taken.insert(route, key).filter(|other| *other != key) {
-                return Err(Refusal::new(
-                    Code::RouteTaken,
-                    format!("{key} and {other} both want {route}"),
-                    format!("give one of them another host or path, or wait until the changes of {other} are done"),
-                ));
+                let intended = declared.get(other).copied().or(state.services.get(other).map(|s| &*s.spec));
+                let hint = if intended.is_some_and(|s| s.routes.contains(route)) {
+                    "give one of them another host or path".to_owned()
+                } else {
+                    format!("{other} gives it up when its change has succeeded; apply {key} after that")
+                };
+                return Err(Refusal::new(Code::RouteTaken, format!("{key} and {other} both want {route}"), hint));
             }
         }
     }

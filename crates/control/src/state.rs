@@ -4,7 +4,7 @@
 
 use crate::{change, instance, release, service};
 use imbl::OrdMap;
-use model::{ChangeId, InstanceId, ReleaseId, ServiceKey, ServiceRoutes};
+use model::{ChangeId, InstanceId, ReleaseId, ServiceKey, ServiceRoutes, Time};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -28,6 +28,9 @@ pub struct State {
     pub(crate) placed: OrdMap<ServiceKey, Vec<InstanceId>>,
     /// What the data plane should obey.
     pub routes: Routes,
+    /// When the last entry was recorded. A clock that says less at the start was set back while nobody looked: give
+    /// [`Input::ClockStepped`](crate::Input::ClockStepped) the difference first.
+    pub recorded_at: Time,
 }
 
 /// Counters that give ids.

@@ -18,8 +18,11 @@ pub enum Input {
     Command(Box<Request>),
     /// Something was reported, or time has passed: what follows from the world as it is now?
     Observed,
-    /// The machine's clock was set, by this many milliseconds.
+    /// The machine's clock was set, by this many milliseconds. It must be decided on, and recorded, before anything that
+    /// happens by the new time: what is recorded earlier is moved with the rest.
     ClockStepped(i64),
+    /// Quarterdeck is about to stop everything it runs.
+    Halting,
 }
 
 /// An action and why.
@@ -53,6 +56,7 @@ pub fn decide(
         Input::Command(request) => command(state, policy, request)?,
         Input::ClockStepped(by_ms) => clock::decide(*by_ms),
         Input::Observed => consequences(state, observed, now),
+        Input::Halting => instance::halt(state),
     };
     locate(state, &mut drafts);
     Ok(drafts)
@@ -155,8 +159,8 @@ fn signed(mut draft: Draft, first: bool, request: &Request) -> Draft {
     draft
 }
 
-/// One round of what follows from the state, the observation and the time. Instances come first, because what they are
-/// decides what is needed; what is needed comes before what changes, because a change looks at what is ready.
+/// One round of what follows from the state, the observation and the time. Instances come first, because changes look at
+/// what is ready; placing and retiring come last, because a verdict may be that what would be retired is needed.
 fn consequences(state: &State, observed: &Observed, now: Time) -> Vec<Draft> {
     // Before the driver has reported for the first time, nothing is known: deadlines that passed meanwhile prove nothing.
     if observed.instances.is_none() {
@@ -166,16 +170,14 @@ fn consequences(state: &State, observed: &Observed, now: Time) -> Vec<Draft> {
     if !drafts.is_empty() {
         return drafts;
     }
-    let drafts = instance::settle(state);
-    if !drafts.is_empty() {
-        return drafts;
-    }
     let open = state.changes.values().filter(|c| c.phase.is_open());
-    open.flat_map(|change| match &change.rollout {
-        Some(_) => rollout::advance(state, observed, change, now),
-        None => change::advance(state, observed, change, now).into_iter().collect(),
-    })
-    .collect()
+    let drafts: Vec<Draft> = open
+        .flat_map(|change| match &change.rollout {
+            Some(_) => rollout::advance(state, observed, change, now),
+            None => change::advance(state, observed, change, now).into_iter().collect(),
+        })
+        .collect();
+    if drafts.is_empty() { instance::settle(state) } else { drafts }
 }
 
 /// What to do now: everything in which the world differs from what is intended. Call it after every turn; actions that

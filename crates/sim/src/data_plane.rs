@@ -210,6 +210,7 @@ impl DataPlane {
         self.flying.iter().filter(|f| f.instance == instance).count() as u64
     }
 
+    #[cfg(test)]
     /// What a release did with its requests since this process started.
     pub(crate) fn tally(&self, release: ReleaseId) -> Tally {
         self.releases.get(&release).map_or(Tally::default(), |r| r.tally)

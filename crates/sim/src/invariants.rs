@@ -8,7 +8,9 @@ use control::{
     release::Standing,
     rollout, route,
 };
-use model::{Action, ActorKind, ArmRole, Ratio, RouteMatch, ServiceKey, ServiceRoutes, Strategy, Time, Verdict};
+use model::{
+    Action, ActorKind, ArmRole, Ratio, ReleaseId, RouteMatch, ServiceKey, ServiceRoutes, Strategy, Time, Verdict,
+};
 use std::collections::BTreeMap;
 
 /// An invariant.
@@ -147,10 +149,10 @@ fn exposure(m: &Moment<'_>) -> Result<(), String> {
     })
 }
 
-/// How many instances are ready to answer a service's requests.
-fn answering(state: &State, key: &ServiceKey) -> usize {
+/// How many instances are ready to answer a service's requests, not counting those of a release.
+fn answering(state: &State, key: &ServiceKey, but: Option<ReleaseId>) -> usize {
     let routes = state.routes.services.get(key);
-    let arms = routes.iter().flat_map(|r| &r.arms).filter(|arm| arm.weight > Ratio::ZERO);
+    let arms = routes.iter().flat_map(|r| &r.arms).filter(|arm| arm.weight > Ratio::ZERO && Some(arm.release) != but);
     arms.map(|arm| arm.endpoints.len()).sum()
 }
 
@@ -171,29 +173,30 @@ fn misfortune(m: &Moment<'_>, key: &ServiceKey) -> bool {
 }
 
 fn capacity(m: &Moment<'_>) -> Result<(), String> {
-    for (key, service) in m.step.after.services.iter().filter(|(key, s)| !s.removed && !misfortune(m, key)) {
-        let was = answering(&m.step.before, key);
-        let is = answering(&m.step.after, key);
-        let routed = !service.spec.routes.is_empty() && m.step.before.routes.services.contains_key(key);
-        if !routed || is >= was {
+    let (before, after) = (&m.step.before, &m.step.after);
+    for (key, service) in after.services.iter().filter(|(key, s)| !s.removed && !misfortune(m, key)) {
+        let recreated = |state: &State| {
+            let rollout = state.active_change(key).and_then(|c| c.rollout.as_ref());
+            rollout.is_some_and(|r| r.terms.strategy == Strategy::Recreate)
+        };
+        // It was asked for that nothing answers for a while, or nothing is trusted to.
+        let asked_for = recreated(before) || recreated(after) || service.running.is_none();
+        if asked_for || !after.routes.services.contains_key(key) {
             continue;
         }
-        let rollout = |state: &State| {
-            let change = state.active_change(key)?;
-            Some((change.phase, change.rollout.as_ref()?.terms.strategy))
-        };
-        let exempt = match (rollout(&m.step.before), rollout(&m.step.after)) {
-            // It was asked for that nothing answers for a while, or there is nothing to return to.
-            (Some((_, Strategy::Recreate)), _) | (_, Some((_, Strategy::Recreate))) => true,
-            (_, Some((Phase::Undoing, _))) => {
-                let from = m.step.after.active_change(key).and_then(|c| c.rollout.as_ref()?.from);
-                from.is_none() || is > 0
-            }
-            (_, None) if service.running.is_none() => true,
-            (_, _) => false,
-        };
-        holds(exempt || is >= service.spec.replicas as usize, || {
-            format!("{key} went from {was} to {is} answering instances where {} are wanted", service.spec.replicas)
+        // A release that is withdrawn does not count, nor does what it leaves behind have to make up for it.
+        let withdrawn = before.active_change(key).and_then(|c| Some((c.id, c.rollout.as_ref()?.to)));
+        let withdrawn = withdrawn.filter(|(id, to)| {
+            let now = after.active_change(key);
+            let undone = now.is_some_and(|c| c.id == *id && c.phase == Phase::Undoing);
+            undone || (now.is_none_or(|c| c.id != *id) && service.running != Some(*to))
+        });
+        let was = answering(before, key, withdrawn.map(|(_, to)| to));
+        let is = answering(after, key, None);
+        let replicas = |state: &State| state.services.get(key).map_or(0, |s| s.spec.replicas as usize);
+        let wanted = replicas(before).min(replicas(after));
+        holds(is >= was.min(wanted), || {
+            format!("{key} went from {was} to {is} answering instances where {wanted} are wanted")
         })?;
     }
     Ok(())

@@ -15,6 +15,7 @@ mod driver;
 pub mod invariants;
 mod random;
 mod serve;
+pub mod storm;
 mod version;
 mod world;
 

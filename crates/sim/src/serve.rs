@@ -97,6 +97,8 @@ pub(crate) struct Turn {
     pub(crate) actions: Vec<Planned>,
     /// It died on the way.
     pub(crate) died: bool,
+    /// Nothing of what has arrived was recorded. Whoever gave a command knows; what was noticed must be kept.
+    pub(crate) failed: bool,
 }
 
 /// Why nothing more is recorded in this turn.
@@ -137,6 +139,7 @@ impl Serve {
             Ok(()) => {}
             Err(Stop::Died) => turn.died = true,
             Err(Stop::Failed(why)) => {
+                turn.failed = true;
                 self.working = self.published.clone();
                 self.pending.clear();
                 // Whatever rests on what could not be made durable is not so, a refusal no less than a promise.

@@ -16,7 +16,7 @@ use crate::{
 };
 use control::{Input, Planned, Request};
 use ledger::Memory;
-use model::{Action, InstanceSeen, ServiceKey, Span, Time};
+use model::{Action, InstanceId, InstanceSeen, ServiceKey, Span, Time};
 use policy::Policy;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -115,10 +115,12 @@ impl World {
 
     /// Gives commands, all in one turn.
     pub(crate) fn give(&mut self, requests: Vec<Request>) -> Vec<Answer> {
-        let inputs: Vec<Input> = requests.into_iter().map(command).collect();
         if self.serve.is_none() {
-            return inputs.iter().map(|_| Answer::NotRecorded("the control plane does not run".to_owned())).collect();
+            return requests.iter().map(|_| Answer::NotRecorded("the control plane does not run".to_owned())).collect();
         }
+        // A clock that was set comes first: what is recorded before it is taken into account would be moved by it too.
+        let mut inputs = std::mem::take(&mut self.noticed);
+        inputs.extend(requests.into_iter().map(command));
         self.turn(&inputs)
     }
 
@@ -129,6 +131,8 @@ impl World {
         self.check(&turn.actions);
         if turn.died {
             self.kill_control();
+        } else if turn.failed {
+            self.noticed.extend(inputs.iter().filter(|i| matches!(i, Input::ClockStepped(_))).cloned());
         }
         for Planned { action, .. } in turn.actions {
             if let Action::SetRoutes(table) = action {
@@ -226,7 +230,13 @@ impl World {
             }
         });
         match found {
-            Ok(serve) => self.serve = Some(serve),
+            Ok(serve) => {
+                let back = serve.published.state.recorded_at.since(self.now());
+                if back > Span::ZERO {
+                    self.noticed.push(Input::ClockStepped(-(back.0 as i64)));
+                }
+                self.serve = Some(serve);
+            }
             Err(why) => drop(self.violation.get_or_insert(Violation { id: "replay", why })),
         }
     }
@@ -241,6 +251,11 @@ impl World {
         if self.proxy.is_none() {
             self.proxy = Some(DataPlane::start(self.saved.clone(), self.clock));
         }
+    }
+
+    /// Kills the process of an instance.
+    pub(crate) fn hit(&mut self, instance: InstanceId) {
+        self.driver.kill(instance, self.clock);
     }
 
     /// Sets the machine's clock. A control plane that runs notices.

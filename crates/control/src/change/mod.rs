@@ -7,7 +7,7 @@ pub mod phase;
 pub mod propose;
 
 use crate::{Code, Draft, Entry, Observed, Refusal, Request, State, fact, release, rollout, service, state::Next};
-use model::{Actor, ChangeId, Digest, ReleaseId, ServiceKey, ServiceSpec, Strategy, Time};
+use model::{Actor, ChangeId, Digest, ReleaseId, RouteMatch, ServiceKey, ServiceSpec, Strategy, Time};
 pub use phase::{Outcome, Phase};
 pub use propose::{Plan, PlannedChange};
 use schemars::JsonSchema;
@@ -56,6 +56,14 @@ impl Kind {
             Kind::Rollback { .. } => "rollback",
             Kind::Scale { .. } => "scale",
             Kind::Remove => "remove",
+        }
+    }
+
+    /// The routes it intends.
+    pub(crate) fn routes(&self) -> &[RouteMatch] {
+        match self {
+            Kind::Config { spec } => &spec.routes,
+            Kind::Deploy { .. } | Kind::Rollback { .. } | Kind::Scale { .. } | Kind::Remove => &[],
         }
     }
 
@@ -260,7 +268,7 @@ pub(crate) fn decide_approve(
     }
     let mut drafts = vec![draft(state, Fact::Approved { change: id, digest })];
     if change.approvals.len() as u32 + 1 >= change.approvals_needed {
-        propose::free(state, &change.service, &change.kind)?;
+        propose::startable(state, &change.service, &change.kind)?;
         drafts.extend(start(state, &mut state.next.clone(), id, &change.service, &change.kind)?);
     }
     Ok(drafts)

@@ -92,7 +92,6 @@ pub const TRANSITIONS: &[(Phase, Event, Phase)] = {
         (Undoing, Finish(O::RolledBack), RolledBack),
         (Undoing, Finish(O::Failed), Failed),
         (Undoing, Finish(O::Cancelled), Cancelled),
-        (Undoing, Finish(O::Superseded), Superseded),
     ]
 };
 

@@ -149,8 +149,9 @@ fn wanted(state: &State, command: &Command) -> Result<Vec<Wanted>, Refusal> {
             one(service, kind, Class::Normal)
         }
         Command::Rollback { service, to } => {
-            let to = rollback_target(state, service, *to)?;
-            one(service, Kind::Rollback { to }, Class::Emergency)
+            let kind = Kind::Rollback { to: rollback_target(state, service, *to)? };
+            free(state, service, &kind)?;
+            one(service, kind, Class::Emergency)
         }
         Command::Scale { service, replicas } => {
             let kind = Kind::Scale { replicas: *replicas };
@@ -199,7 +200,33 @@ fn wanted_by_config(
         free(state, key, &Kind::Remove)?;
         wanted.push(Wanted { service: key.clone(), kind: Kind::Remove, class: Class::Normal });
     }
-    Ok(wanted)
+    in_order(state, wanted)
+}
+
+/// Puts whoever gives up a route before whoever takes it: a crash may come between any two changes of a command.
+fn in_order(state: &State, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, Refusal> {
+    let present = state.services.iter().filter(|(_, s)| !s.removed);
+    let mut taken: BTreeMap<RouteMatch, ServiceKey> =
+        present.flat_map(|(key, s)| s.spec.routes.iter().map(|route| (route.clone(), key.clone()))).collect();
+    let (mut ordered, mut waiting): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|w| matches!(w.kind, Kind::Remove));
+    taken.retain(|_, key| ordered.iter().all(|w| w.service != *key));
+    while let Some(next) = waiting
+        .iter()
+        .position(|w| w.kind.routes().iter().all(|route| taken.get(route).is_none_or(|other| *other == w.service)))
+    {
+        let next = waiting.remove(next);
+        taken.retain(|_, key| *key != next.service);
+        taken.extend(next.kind.routes().iter().map(|route| (route.clone(), next.service.clone())));
+        ordered.push(next);
+    }
+    match waiting.first() {
+        None => Ok(ordered),
+        Some(stuck) => Err(Refusal::new(
+            Code::RouteTaken,
+            format!("{} and another service want to exchange a route", stuck.service),
+            "give one of them no route, or another one, in an apply of its own first",
+        )),
+    }
 }
 
 /// The release a rollback goes to: the one asked for if it was proven, else the last proven one before the running.
@@ -247,15 +274,15 @@ fn known<'s>(state: &'s State, key: &ServiceKey) -> Result<&'s service::Service,
 
 pub(crate) fn unknown_service(state: &State, key: &ServiceKey) -> Refusal {
     let names: Vec<_> = state.services.keys().map(ServiceKey::to_string).collect();
-    let hint = match names.as_slice() {
-        [] => "declare it in quarterdeck.toml and run `qd apply`".to_owned(),
-        names => format!("there are {}; declare a new one in quarterdeck.toml and run `qd apply`", names.join(", ")),
+    let hint = match names.len() {
+        0 => "declare it in quarterdeck.toml and run `qd apply`".to_owned(),
+        _ => format!("known: {}; declare a new one in quarterdeck.toml and run `qd apply`", list(names.into_iter())),
     };
     Refusal::new(Code::UnknownService, format!("there is no service {key}"), hint)
 }
 
 /// Refuses while another change of the service is under way, unless this one takes its place: one that is only held back
-/// gives way to any, and everything to a rollback.
+/// gives way to any, and everything to a rollback, but for what is being undone already.
 pub(crate) fn free(state: &State, key: &ServiceKey, kind: &Kind) -> Result<(), Refusal> {
     let gives_way = match kind {
         // A removal gives way to a declaration: the service is wanted after all.
@@ -265,11 +292,15 @@ pub(crate) fn free(state: &State, key: &ServiceKey, kind: &Kind) -> Result<(), R
         Kind::Config { .. } | Kind::Scale { .. } | Kind::Remove => false,
     };
     known(state, key)?;
-    let Some(active) = state.active_change(key).filter(|c| c.phase != Phase::HoldingBack && !gives_way) else {
-        return Ok(());
-    };
+    // What is being undone may still be all that answers; it is let be.
+    let stays = |phase| phase == Phase::Undoing || (phase != Phase::HoldingBack && !gives_way);
+    let Some(active) = state.active_change(key) else { return Ok(()) };
+    if !stays(active.phase) {
+        // Giving way is being undone, but for what was promoted already.
+        return if active.phase == Phase::HoldingBack { Ok(()) } else { service::check_return(state, active) };
+    }
     let instead = match (kind, active.phase) {
-        (_, Phase::Undoing) => String::new(),
+        (_, Phase::Undoing) => ", that takes moments".to_owned(),
         (Kind::Deploy { .. }, _) => {
             format!(", `qd cancel {}`, or deploy with --supersede to take its place", active.id)
         }
@@ -279,6 +310,14 @@ pub(crate) fn free(state: &State, key: &ServiceKey, kind: &Kind) -> Result<(), R
     };
     let message = format!("{} of {key} is {}", active.id, active.phase);
     Err(Refusal::new(Code::ChangeUnderWay, message, format!("wait for it{instead}")))
+}
+
+/// Refuses to start a change that was proposed a while ago and would get in the way of what has happened since.
+pub(crate) fn startable(state: &State, key: &ServiceKey, kind: &Kind) -> Result<(), Refusal> {
+    if let Kind::Config { spec } = kind {
+        service::check_routes(state, &BTreeMap::from([(key.clone(), &**spec)]), None)?;
+    }
+    free(state, key, kind)
 }
 
 /// What becomes of the change whose place this one takes.

@@ -50,7 +50,7 @@ fn scaling_up_that_fails_is_taken_back() {
         +0.000 s  CHG-3 started
         +0.000 s  shop shall run 3 × on shop.example/
         +30.100 s  INS-3 shall be restarted: it was not ready within 30 s: connection refused
-        +30.100 s  CHG-3 failed: 2 of 3 instances were ready within 30 s: restarting
+        +30.100 s  CHG-3 failed: 2 of 3 instances were ready within 30 s: it was not ready within 30 s: connection refused
     "#]]);
     assert_eq!((s.state().services[&key("shop")].spec.replicas, s.lost()), (2, 0));
 }
@@ -61,7 +61,7 @@ fn a_scale_to_what_is_there_or_impossible_is_refused() {
     expect!["NothingToDo: shop already has 2 replicas"]
         .assert_eq(&s.refused(Command::Scale { service: key("shop"), replicas: 2 }));
     expect!["Invalid: shop cannot have 0 replicas; use 1 to 1000; to stop a service, remove it from the configuration and apply with --prune"].assert_eq(&s.refused(Command::Scale { service: key("shop"), replicas: 0 }));
-    expect!["UnknownService: there is no service shup; there are shop; declare a new one in quarterdeck.toml and run `qd apply`"].assert_eq(&s.refused(Command::Scale { service: key("shup"), replicas: 3 }));
+    expect!["UnknownService: there is no service shup; known: shop; declare a new one in quarterdeck.toml and run `qd apply`"].assert_eq(&s.refused(Command::Scale { service: key("shup"), replicas: 3 }));
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn on_a_full_disk_commands_are_refused_and_requests_go_on() {
     expect!["the disk is full, so the ledger takes no entry; nothing recorded is lost. Make room, then repeat what you wanted"].assert_eq(&why);
     // An instance that ends meanwhile is not restarted, because that could not be recorded; the other answers.
     let ins = *s.state().instances.keys().next().unwrap();
-    s.world.driver.kill(ins, s.world.now());
+    s.world.hit(ins);
     s.run(Span::seconds(10));
     assert!(s.world.driver.processes[&ins].spec.attempt == 1 && s.requests().contains("REL-1"));
     s.world.serve.as_mut().unwrap().disk.heal();
