@@ -7,7 +7,7 @@ fn check(text: &str, expected: Expect) {
     let site = Site::empty();
     site.configure(text);
     let said = site.qd(&["config", "check"]).expect(2);
-    expected.assert_eq(&said.err.replace(site.dir().to_str().unwrap(), "…"));
+    expected.assert_eq(&said.err);
     // Nobody goes on with a file like this.
     for command in [&["serve"][..], &["plan"], &["apply", "--yes", "--reason", "x"]] {
         site.qd(command).expect(2);
@@ -21,7 +21,7 @@ fn an_unknown_key_names_the_nearest() {
         "[services.shop]\ncomand = \"./shop\"\n",
         expect![[r#"
         error: `comand` is not a key here
-         --> …/quarterdeck.toml:2:1
+         --> quarterdeck.toml:2:1
           |
         2 | comand = "./shop"
           | ^^^^^^
@@ -36,7 +36,7 @@ fn a_wrong_type_says_what_is_allowed() {
         "[services.shop]\nreplicas = \"two\"\n",
         expect![[r#"
         error: this is a text, and a whole number is expected here
-         --> …/quarterdeck.toml:2:12
+         --> quarterdeck.toml:2:12
           |
         2 | replicas = "two"
           |            ^^^^^
@@ -50,7 +50,7 @@ fn an_impossible_value_says_what_is_possible() {
         "[services.shop]\nreplicas = 2\n[services.shop.rollout]\nsteps = [\"50 %\", \"5 %\"]\n",
         expect![[r#"
         error: the steps must be shares above 0 % that grow
-         --> …/quarterdeck.toml:4:9
+         --> quarterdeck.toml:4:9
           |
         4 | steps = ["50 %", "5 %"]
           |         ^^^^^^^^^^^^^^^
@@ -66,7 +66,7 @@ fn two_services_on_one_route_are_both_named() {
         text,
         expect![[r#"
         error: shop has the route */ already, on line 2
-         --> …/quarterdeck.toml:5:29
+         --> quarterdeck.toml:5:29
           |
         5 | routes = ["shop.localhost", "/"]
           |                             ^^^
@@ -81,7 +81,7 @@ fn what_is_not_toml_is_shown_where_it_breaks() {
         "[services.shop\nreplicas = 2\n",
         expect![[r#"
         error: unclosed table, expected `]`
-         --> …/quarterdeck.toml:1:15
+         --> quarterdeck.toml:1:15
           |
         1 | [services.shop
           |               ^
@@ -95,20 +95,20 @@ fn all_that_is_wrong_is_told_at_once() {
         "datta = \"x\"\n[services.Shop]\nready = 5\n",
         expect![[r#"
         error: `datta` is not a key here
-         --> …/quarterdeck.toml:1:1
+         --> quarterdeck.toml:1:1
           |
         1 | datta = "x"
           | ^^^^^
           = did you mean `data`? known here: environment, data, proxy, api, access, services
 
         `Shop` is not a name: use 1 to 40 lowercase letters, digits and `-`, beginning with a letter and not ending with `-`
-         --> …/quarterdeck.toml:2:11
+         --> quarterdeck.toml:2:11
           |
         2 | [services.Shop]
           |           ^^^^
 
         this is a number, and a text such as "/healthz", or a table, is expected here
-         --> …/quarterdeck.toml:3:9
+         --> quarterdeck.toml:3:9
           |
         3 | ready = 5
           |         ^
