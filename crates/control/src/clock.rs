@@ -39,7 +39,7 @@ pub(crate) fn apply(state: &mut State, fact: &Fact) {
     match fact {
         Fact::Stepped { by_ms } => {
             let shift = |time: &mut Time| *time = Time(time.0.saturating_add_signed(*by_ms));
-            let changes: Vec<_> = state.changes.iter().filter(|(_, c)| c.phase.is_open()).map(|(id, _)| *id).collect();
+            let changes: Vec<_> = state.open.iter().copied().collect();
             for id in changes {
                 if let Some(change) = state.changes.get_mut(&id) {
                     change.started_at.iter_mut().for_each(shift);
@@ -55,3 +55,6 @@ pub(crate) fn apply(state: &mut State, fact: &Fact) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,8 @@ pub mod story;
 pub mod view;
 
 mod fold;
+#[cfg(test)]
+mod testing;
 mod turn;
 
 pub use command::{Command, Request};

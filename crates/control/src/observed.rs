@@ -117,3 +117,6 @@ fn difference(now: &Tally, then: &Tally) -> Tally {
         cut: now.cut.saturating_sub(then.cut),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,6 +82,9 @@ pub(crate) fn apply(state: &mut State, fact: &Fact) {
                 standing: Standing::New,
             };
             state.releases.insert(*release, new);
+            if let Some(known) = state.services.get_mut(service) {
+                known.releases.push(*release);
+            }
             forget_old(state, service);
         }
     }
@@ -96,39 +99,31 @@ pub(crate) fn set_standing(state: &mut State, release: ReleaseId, standing: Stan
 
 /// Forgets releases of a service that nobody can return to: not running, not in a change that is open, not the rollback
 /// target, without instances, and older than the last few.
-fn forget_old(state: &mut State, service: &ServiceKey) {
-    let mut wanted: BTreeSet<ReleaseId> = state.instances_at(service).map(|i| i.release).collect();
-    if let Some(known) = state.services.get(service) {
-        wanted.extend(known.running);
-        wanted.extend(known.rollback_target(&state.releases));
-    }
-    for change in state.changes.values().filter(|c| c.phase.is_open()) {
+fn forget_old(state: &mut State, key: &ServiceKey) {
+    let Some(service) = state.services.get(key).filter(|s| s.releases.len() > KEPT_RELEASES) else { return };
+    let mut wanted: BTreeSet<ReleaseId> = state.instances_at(key).map(|i| i.release).collect();
+    wanted.extend(service.running);
+    wanted.extend(service.rollback_target(&state.releases));
+    for change in state.open_changes().filter(|c| c.service == *key) {
         wanted.extend(change.rollout.iter().flat_map(|r| r.from.into_iter().chain([r.to])));
         if let change::Kind::Rollback { to } = &change.kind {
             wanted.insert(*to);
         }
     }
-    let mine = state.releases.iter().rev().filter(|(_, r)| r.service == *service).map(|(id, _)| *id);
-    let old: Vec<_> = mine.skip(KEPT_RELEASES).filter(|id| !wanted.contains(id)).collect();
-    for id in old {
-        state.releases.remove(&id);
-        if let Some(known) = state.services.get_mut(service) {
-            known.history.retain(|h| *h != id);
-        }
+    let old: Vec<_> =
+        service.releases.iter().rev().skip(KEPT_RELEASES).filter(|id| !wanted.contains(*id)).copied().collect();
+    for id in &old {
+        state.releases.remove(id);
     }
-}
-
-/// Forgets every release of a service that is gone.
-pub(crate) fn forget_all(state: &mut State, service: &ServiceKey) {
-    let mine: Vec<_> = state.releases.iter().filter(|(_, r)| r.service == *service).map(|(id, _)| *id).collect();
-    for id in mine {
-        state.releases.remove(&id);
+    if let Some(service) = state.services.get_mut(key) {
+        service.releases.retain(|id| !old.contains(id));
+        service.history.retain(|id| !old.contains(id));
     }
 }
 
 /// The artifacts that must stay on disk: those of every release that is known, and those that waiting changes name.
 pub fn kept_artifacts(state: &State) -> Vec<Digest> {
-    let waiting = state.changes.values().filter(|c| c.phase.is_open()).filter_map(|c| c.kind.artifact());
+    let waiting = state.open_changes().filter_map(|c| c.kind.artifact());
     let kept: BTreeSet<Digest> = state.releases.values().map(|r| r.artifact).chain(waiting).collect();
     kept.into_iter().collect()
 }

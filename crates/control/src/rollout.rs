@@ -9,12 +9,15 @@ use crate::{
     fact, instance, release, service,
 };
 use model::{
-    ChangeId, Evidence, Judgement, Metric, OnDeadline, Ratio, ReleaseId, ServiceSpec, Span, Strategy, Time, Verdict,
+    ArmFigures, ChangeId, Evidence, Judgement, Metric, OnDeadline, Ratio, ReleaseId, ServiceSpec, Span, Strategy, Time,
+    Verdict,
 };
 use serde::{Deserialize, Serialize};
 
 /// How often an instance of a release under way may exit before that is a verdict.
 pub const CRASH_LOOP_EXITS: u32 = 3;
+/// From which part of a proof that a release is worse its share is not raised any more.
+const LEANING: f64 = 0.2;
 
 /// The terms a rollout was begun on; later edits of the service do not alter them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -33,16 +36,26 @@ pub struct Terms {
     pub hold_back: Span,
     /// What evidence it takes; `None`: none.
     pub judgement: Option<Judgement>,
+    /// What evidence it takes to go back while the old release is kept warm, compared with what was usual before.
+    #[serde(default)]
+    pub watch: Option<Judgement>,
 }
 
 impl Terms {
     /// The terms of a service for its next release.
-    pub(crate) fn of(spec: &ServiceSpec, strategy: Option<Strategy>, from: Option<ReleaseId>) -> Terms {
+    pub(crate) fn of(state: &State, spec: &ServiceSpec, strategy: Option<Strategy>, from: Option<ReleaseId>) -> Terms {
         let rollout = &spec.rollout;
         let has_routes = !spec.routes.is_empty();
         let strategy = change::propose::effective(strategy.unwrap_or(rollout.strategy), has_routes);
-        let concurrent = from.is_some() && has_routes && matches!(strategy, Strategy::Canary | Strategy::Rolling);
-        let stays_warm = from.is_some() && matches!(strategy, Strategy::Canary | Strategy::BlueGreen);
+        // A release that answers nobody is nothing to be compared with, and nothing to go back to: whoever repairs a
+        // service that is down must not wait for evidence.
+        let answers = from.is_some_and(|from| state.ready(from) > 0);
+        let strategy = match strategy {
+            Strategy::Canary | Strategy::Rolling if from.is_some() && !answers => Strategy::BlueGreen,
+            Strategy::Canary | Strategy::Rolling | Strategy::BlueGreen | Strategy::Recreate => strategy,
+        };
+        let concurrent = answers && has_routes && matches!(strategy, Strategy::Canary | Strategy::Rolling);
+        let stays_warm = answers && matches!(strategy, Strategy::Canary | Strategy::BlueGreen);
         Terms {
             strategy,
             steps: rollout.steps.clone(),
@@ -51,6 +64,9 @@ impl Terms {
             on_deadline: rollout.on_deadline,
             hold_back: if stays_warm { rollout.hold_back } else { Span::ZERO },
             judgement: concurrent.then(|| rollout.judgement.clone()),
+            // With nothing beside it, a slower release looks just like a busier hour: only failures are watched.
+            watch: (stays_warm && has_routes)
+                .then(|| Judgement { latency_tolerance: Ratio::ZERO, ..rollout.judgement.clone() }),
         }
     }
 
@@ -68,6 +84,7 @@ impl Terms {
             on_deadline: OnDeadline::Hold,
             hold_back: Span::ZERO,
             judgement: None,
+            watch: None,
         }
     }
 
@@ -77,12 +94,13 @@ impl Terms {
         let n = spec.replicas;
         let Some(from) = from else {
             return vec![step(
-                format!("start {n} instances and send them requests when they are ready"),
+                format!("start {} and send requests when all are ready", instances(n)),
                 "nothing runs yet",
             )];
         };
-        let warm = |rest: &str| {
-            step(format!("keep {from} warm for {}{rest}", self.hold_back), "a return is then a matter of moments")
+        let warm = || match self.hold_back {
+            Span::ZERO => step(format!("stop {from}"), "nobody uses it any more"),
+            span => step(format!("keep {from} warm for {span}, then stop it"), "a return is then a matter of moments"),
         };
         match self.strategy {
             Strategy::Canary => {
@@ -90,7 +108,7 @@ impl Terms {
                 let judgement = self.judgement.clone().unwrap_or_default();
                 vec![
                     step(
-                        format!("start {n} instances beside {from}"),
+                        format!("start {} beside {from}", instances(n)),
                         "users notice nothing of a release that does not start",
                     ),
                     step(
@@ -109,20 +127,20 @@ impl Terms {
                         format!("promote it when failures are not worse by more than {}", judgement.tolerance),
                         "a good release should not wait for a timer",
                     ),
-                    warm(", then stop it"),
+                    warm(),
                 ]
             }
             Strategy::BlueGreen => vec![
                 step(
-                    format!("start {n} instances beside {from}"),
+                    format!("start {} beside {from}", instances(n)),
                     "users notice nothing of a release that does not start",
                 ),
                 step("send the new release all requests at once".into(), "the strategy is blue-green"),
-                warm(", then stop it"),
+                warm(),
             ],
             Strategy::Rolling => vec![
                 step(
-                    format!("replace {n} instances one by one, each held for {}", self.step_time),
+                    format!("replace {} one by one, each held for {}", instances(n), self.step_time),
                     "never fewer instances ready than wanted",
                 ),
                 step(
@@ -136,7 +154,7 @@ impl Terms {
                     "the strategy is recreate: the two must not run together",
                 ),
                 step(
-                    format!("start {n} instances of the new release"),
+                    format!("start {} of the new release", instances(n)),
                     "requests wait in the meantime, for a few seconds at most",
                 ),
             ],
@@ -159,15 +177,20 @@ impl Terms {
     pub(crate) fn reversibility(&self, from: Option<ReleaseId>) -> String {
         match (from, self.strategy) {
             (None, _) => "cancel it; there is nothing to return to".to_owned(),
-            (Some(from), Strategy::Canary | Strategy::BlueGreen) => {
+            (Some(from), Strategy::Canary | Strategy::BlueGreen) if self.hold_back > Span::ZERO => {
                 format!(
                     "undone in moments until {} after promotion: {from} stays warm; later by a rollback",
                     self.hold_back
                 )
             }
-            (Some(from), Strategy::Rolling | Strategy::Recreate) => format!("undone by starting {from} again"),
+            (Some(from), _) => format!("undone by starting {from} again"),
         }
     }
+}
+
+/// A number of instances, for people.
+pub(crate) fn instances(n: u32) -> String {
+    if n == 1 { "1 instance".to_owned() } else { format!("{n} instances") }
 }
 
 /// How far a rollout is.
@@ -195,6 +218,9 @@ pub struct Rollout {
     pub held: Option<Held>,
     /// Why it is being undone, and what to call that when it is done.
     pub undo: Option<Undo>,
+    /// What was usual before the promotion, to compare with while the old release is kept warm.
+    #[serde(default)]
+    pub baseline: Option<ArmFigures>,
 }
 
 /// Why Quarterdeck itself holds a rollout where it is.
@@ -316,6 +342,9 @@ pub enum Fact {
         because: String,
         /// Whether real requests showed that it is good.
         proven: bool,
+        /// What was usual before, to compare with while the old release is kept warm.
+        #[serde(default)]
+        baseline: Option<ArmFigures>,
     },
     /// It begins to be undone: the new release gets no requests any more.
     Undone {
@@ -384,15 +413,33 @@ pub(crate) fn draft_undo(change: &Change, because: String, outcome: Outcome) -> 
 }
 
 /// Decides on a promotion by a person.
-pub(crate) fn decide_promote(state: &State, request: &Request, id: ChangeId) -> Result<Vec<Draft>, Refusal> {
+pub(crate) fn decide_promote(
+    state: &State,
+    observed: &Observed,
+    request: &Request,
+    id: ChangeId,
+) -> Result<Vec<Draft>, Refusal> {
     let change = change::known(state, id)?;
     promotable(state, change)?;
     let because = request.because();
-    Ok(change
-        .rollout
-        .iter()
-        .map(|r| draft(change, Fact::Promoted { change: id, release: r.to, because: because.clone(), proven: false }))
-        .collect())
+    Ok(change.rollout.iter().map(|rollout| promoted(observed, change, rollout, because.clone(), false)).collect())
+}
+
+/// The draft of a promotion, with what is usual now: afterwards nothing runs beside the new release to compare it with.
+fn promoted(observed: &Observed, change: &Change, rollout: &Rollout, because: String, proven: bool) -> Draft {
+    let watched = rollout.from.filter(|_| rollout.terms.watch.is_some());
+    let baseline = watched.and_then(|from| usual(observed, change.id, from));
+    draft(change, Fact::Promoted { change: change.id, release: rollout.to, because, proven, baseline })
+}
+
+/// What the release that had the requests did with them: as it was judged, or else lately.
+fn usual(observed: &Observed, change: ChangeId, from: ReleaseId) -> Option<ArmFigures> {
+    let judged = observed.evidence(change).map(|evidence| evidence.running.clone());
+    let lately = || {
+        let recent = observed.recent(from);
+        ArmFigures { units: recent.tally.total(), failed: recent.tally.failed(), latencies: recent.latencies }
+    };
+    Some(judged.filter(|figures| figures.units > 0).unwrap_or_else(lately)).filter(|figures| figures.units > 0)
 }
 
 /// Refuses a promotion that would leave requests without the instances they need.
@@ -425,28 +472,15 @@ pub(crate) fn advance(state: &State, observed: &Observed, change: &Change, now: 
     let finish = |outcome, because: String| {
         vec![change::draft(state, change::Fact::Finished { change: change.id, outcome, because })]
     };
+    if let Some((evidence, why)) = tripped(observed, change, rollout) {
+        let mut drafts = undo(why);
+        drafts.splice(0..0, evidence);
+        return drafts;
+    }
     match change.phase {
         Phase::Running | Phase::Paused => {
             if let Some(why) = broken(state, observed, change, rollout, now) {
                 return undo(why);
-            }
-            let evidence = observed.evidence(change.id);
-            let worse = evidence.is_some_and(|e| matches!(e.verdict, Verdict::Worse(_)));
-            if observed.has_tripped(change.id) && !worse {
-                return undo(
-                    "its guard tripped, and the figures were lost with the data plane that had them".to_owned(),
-                );
-            }
-            if let (Some(evidence), Some(from)) = (evidence, rollout.from)
-                && let Verdict::Worse(metric) = evidence.verdict
-            {
-                let what = match metric {
-                    Metric::Failures => "fails more often",
-                    Metric::Latency => "is slower",
-                };
-                let mut drafts = undo(format!("it {what} than {from}"));
-                drafts.insert(0, judged(change, rollout, from, evidence));
-                return drafts;
             }
             if change.phase == Phase::Paused {
                 Vec::new()
@@ -481,6 +515,28 @@ pub(crate) fn advance(state: &State, observed: &Observed, change: &Change, now: 
         | Phase::Cancelled
         | Phase::Superseded => Vec::new(),
     }
+}
+
+/// Why the data plane stopped, or should have stopped, exposing users to the new release: with the figures as a draft, as
+/// far as they are known.
+fn tripped(observed: &Observed, change: &Change, rollout: &Rollout) -> Option<(Option<Draft>, String)> {
+    let watching = change.phase == Phase::HoldingBack && rollout.baseline.is_some();
+    if !watching && !matches!(change.phase, Phase::Running | Phase::Paused) {
+        return None;
+    }
+    let from = rollout.from?;
+    if let Some(evidence) = observed.evidence(change.id)
+        && let Verdict::Worse(metric) = evidence.verdict
+    {
+        let what = match metric {
+            Metric::Failures => "fails more often",
+            Metric::Latency => "is slower",
+        };
+        let did = if watching { " did" } else { "" };
+        return Some((Some(judged(change, rollout, from, evidence)), format!("it {what} than {from}{did}")));
+    }
+    let lost = || "its guard tripped, and the figures were lost with the data plane that had them".to_owned();
+    observed.has_tripped(change.id).then(|| (None, lost()))
 }
 
 /// Why the new release cannot be relied on, whatever its requests say.
@@ -534,8 +590,7 @@ fn forward(
     let id = change.id;
     let evidence = observed.evidence(id);
     let ready = state.ready(rollout.to);
-    let promote =
-        |because: String, proven| draft(change, Fact::Promoted { change: id, release: rollout.to, because, proven });
+    let promote = |because: String, proven| promoted(observed, change, rollout, because, proven);
     let stepped = |step: u32, weight| vec![draft(change, Fact::Stepped { change: id, step, weight })];
     let rolling = rollout.terms.strategy == Strategy::Rolling;
     let Some(from) = rollout.from.filter(|_| matches!(rollout.terms.strategy, Strategy::Canary | Strategy::Rolling))
@@ -590,24 +645,38 @@ fn forward(
         return vec![judged(change, rollout, from, evidence), promote(because, true)];
     }
     if rollout.deadline.is_some_and(|deadline| now >= deadline) {
-        return overdue(change, rollout, from, evidence.filter(|_| verdict != Verdict::NoData));
+        return overdue(observed, change, rollout, from, evidence.filter(|_| verdict != Verdict::NoData));
     }
     match rollout.terms.steps.get(step as usize + 1) {
-        // Without a request to the canary at this weight, a larger weight would rest on nothing.
-        Some(next) if rested && verdict != Verdict::NoData => stepped(step + 1, *next),
+        // Without a request to the canary at this weight, a larger weight would rest on nothing; and while the evidence
+        // leans against it, a larger weight would only harm more users until it is decided.
+        Some(next) if rested && verdict != Verdict::NoData && !evidence.is_some_and(leans_against) => {
+            stepped(step + 1, *next)
+        }
         _ => Vec::new(),
     }
 }
 
+/// Whether the evidence speaks against the new release, though it does not convince.
+fn leans_against(evidence: &Evidence) -> bool {
+    evidence.findings.iter().any(|finding| finding.worse > LEANING * finding.worse_bound)
+}
+
 /// What becomes of a rollout that is undecided at its deadline.
-fn overdue(change: &Change, rollout: &Rollout, from: ReleaseId, evidence: Option<&Evidence>) -> Vec<Draft> {
+fn overdue(
+    observed: &Observed,
+    change: &Change,
+    rollout: &Rollout,
+    from: ReleaseId,
+    evidence: Option<&Evidence>,
+) -> Vec<Draft> {
     let id = change.id;
     let seen = evidence.map_or("nothing was observed".to_owned(), |e| e.sentence(from, rollout.to));
     let because = format!("undecided at its deadline: {seen}");
     match (rollout.terms.on_deadline, evidence) {
         (OnDeadline::Rollback, _) => vec![draft_undo(change, because, Outcome::RolledBack)],
         (OnDeadline::Promote, Some(_)) => {
-            vec![draft(change, Fact::Promoted { change: id, release: rollout.to, because, proven: false })]
+            vec![promoted(observed, change, rollout, because, false)]
         }
         // To promote what nobody has seen would be to fail open.
         (OnDeadline::Hold, _) | (OnDeadline::Promote, None) => match rollout.held {
@@ -633,6 +702,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             stopped_at: None,
             held: None,
             undo: None,
+            baseline: None,
         });
         return;
     }
@@ -658,8 +728,9 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             rollout.step_at = entry.time;
             rollout.start_clock(entry.time);
         }
-        Fact::Promoted { release, proven, .. } => {
+        Fact::Promoted { release, proven, baseline, .. } => {
             rollout.weight = Ratio::ONE;
+            rollout.baseline.clone_from(baseline);
             rollout.step_at = entry.time;
             rollout.held = None;
             change.phase = change.phase.after(change::phase::Event::Promote);

@@ -57,7 +57,16 @@ fn shared(state: &State, service: &Service, change: &Change, rollout: &Rollout) 
                 vec![arm(state, from, ArmRole::Running, weight.complement()), arm(state, to, ArmRole::Canary, weight)];
             (arms, guard)
         }
-        Phase::HoldingBack => (alone(to), None),
+        Phase::HoldingBack => match (&rollout.terms.watch, &rollout.baseline) {
+            // The old release is in the table without a share, so that the guard has somewhere to send users at once.
+            (Some(watch), Some(baseline)) if ready_from > 0 => {
+                let guard = Guard { change: change.id, judgement: watch.clone(), baseline: Some(baseline.clone()) };
+                let arms =
+                    vec![arm(state, from, ArmRole::Running, Ratio::ZERO), arm(state, to, ArmRole::Canary, Ratio::ONE)];
+                (arms, Some(guard))
+            }
+            _ => (alone(to), None),
+        },
         Phase::Undoing if ready_from == 0 && ready_to > 0 => (alone(to), None),
         Phase::Undoing => (alone(from), None),
         Phase::WaitingApproval

@@ -11,7 +11,7 @@ const KEPT_HISTORY: usize = 20;
 pub const MAX_REPLICAS: u32 = 1_000;
 
 /// The longest declaration, as JSON: it must fit into one entry together with the plan that describes it.
-const MAX_SPEC_BYTES: usize = 16 << 10;
+const MAX_SPEC_BYTES: usize = 32 << 10;
 /// The most steps a rollout may have.
 const MAX_STEPS: usize = 50;
 
@@ -24,6 +24,8 @@ pub struct Service {
     pub running: Option<ReleaseId>,
     /// The releases that were trusted, oldest first; the last one is `running`.
     pub history: Vec<ReleaseId>,
+    /// Its releases that are known, oldest first.
+    pub releases: Vec<ReleaseId>,
     /// The change that is under way or held back.
     pub active: Option<ChangeId>,
     /// It is going away: its last instances are being stopped.
@@ -187,8 +189,14 @@ pub(crate) fn apply(state: &mut State, fact: &Fact) {
                 known.removed = false;
             }
             None => {
-                let new =
-                    Service { spec: spec.clone(), running: None, history: Vec::new(), active: None, removed: false };
+                let new = Service {
+                    spec: spec.clone(),
+                    running: None,
+                    history: Vec::new(),
+                    releases: Vec::new(),
+                    active: None,
+                    removed: false,
+                };
                 state.services.insert(service.clone(), new);
             }
         },

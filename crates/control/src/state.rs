@@ -3,7 +3,7 @@
 //! Persistent maps make a snapshot for readers free: clone the state, hand it out, go on.
 
 use crate::{change, instance, release, service};
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use model::{ChangeId, InstanceId, ReleaseId, ServiceKey, ServiceRoutes, Time};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub struct State {
     pub releases: OrdMap<ReleaseId, release::Release>,
     /// Changes: all open ones and the last [`KEPT_CHANGES`] finished.
     pub changes: OrdMap<ChangeId, change::Change>,
+    /// Those of them that are open.
+    pub(crate) open: OrdSet<ChangeId>,
     /// Instances that are intended, or were and are not gone yet.
     pub instances: OrdMap<InstanceId, instance::Instance>,
     /// The same by service, in the order of their ids, so that one entry costs the work of one service.
@@ -86,6 +88,11 @@ impl State {
     /// The change of a service that is under way or held back, if there is one.
     pub fn active_change(&self, service: &ServiceKey) -> Option<&change::Change> {
         self.changes.get(&self.services.get(service)?.active?)
+    }
+
+    /// Every change that is open, oldest first.
+    pub fn open_changes(&self) -> impl Iterator<Item = &change::Change> {
+        self.open.iter().filter_map(|id| self.changes.get(id))
     }
 
     /// All instances of a service, also those that drain.

@@ -85,3 +85,6 @@ pub const fn is_detail(fact: &Fact) -> bool {
         Fact::Instance(instance::Fact::Placed { .. } | instance::Fact::Gone { .. } | instance::Fact::Retired { .. })
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,7 @@ pub fn decide(
     input: &Input,
 ) -> Result<Vec<Draft>, Refusal> {
     let mut drafts = match input {
-        Input::Command(request) => command(state, policy, request)?,
+        Input::Command(request) => command(state, observed, policy, request)?,
         Input::ClockStepped(by_ms) => clock::decide(*by_ms),
         Input::Observed => consequences(state, observed, now),
         Input::Halting => instance::halt(state),
@@ -99,8 +99,8 @@ fn locate(state: &State, drafts: &mut [Draft]) {
     }
 }
 
-fn command(state: &State, policy: &Policy, request: &Request) -> Result<Vec<Draft>, Refusal> {
-    let drafts = commanded(state, policy, request)?;
+fn command(state: &State, observed: &Observed, policy: &Policy, request: &Request) -> Result<Vec<Draft>, Refusal> {
+    let drafts = commanded(state, observed, policy, request)?;
     let reason = request.reason.trim();
     if reason.is_empty() {
         return Err(Refusal::new(Code::ReasonRequired, "no reason was given", "say why with --reason \"…\""));
@@ -120,7 +120,12 @@ fn command(state: &State, policy: &Policy, request: &Request) -> Result<Vec<Draf
 }
 
 /// What a command makes be recorded, whether or not a reason and an expectation come with it.
-pub(crate) fn commanded(state: &State, policy: &Policy, request: &Request) -> Result<Vec<Draft>, Refusal> {
+pub(crate) fn commanded(
+    state: &State,
+    observed: &Observed,
+    policy: &Policy,
+    request: &Request,
+) -> Result<Vec<Draft>, Refusal> {
     change::propose::permitted(policy, request)?;
     match &request.command {
         Command::Apply { .. } | Command::Deploy { .. } | Command::Scale { .. } => {
@@ -137,7 +142,7 @@ pub(crate) fn commanded(state: &State, policy: &Policy, request: &Request) -> Re
         Command::Approve { change, digest } => change::decide_approve(state, request, *change, *digest),
         Command::Pause { change } => change::decide_pause(state, *change),
         Command::Resume { change } => change::decide_resume(state, *change),
-        Command::Promote { change } => rollout::decide_promote(state, request, *change),
+        Command::Promote { change } => rollout::decide_promote(state, observed, request, *change),
         Command::Cancel { change } => change::decide_cancel(state, request, *change),
     }
 }
@@ -170,8 +175,8 @@ fn consequences(state: &State, observed: &Observed, now: Time) -> Vec<Draft> {
     if !drafts.is_empty() {
         return drafts;
     }
-    let open = state.changes.values().filter(|c| c.phase.is_open());
-    let drafts: Vec<Draft> = open
+    let drafts: Vec<Draft> = state
+        .open_changes()
         .flat_map(|change| match &change.rollout {
             Some(_) => rollout::advance(state, observed, change, now),
             None => change::advance(state, observed, change, now).into_iter().collect(),
@@ -218,3 +223,6 @@ pub fn changes_of(entries: &[Entry]) -> Vec<ChangeId> {
     ids.dedup();
     ids
 }
+
+#[cfg(test)]
+mod tests;

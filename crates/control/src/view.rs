@@ -199,7 +199,7 @@ pub fn status(state: &State, observed: &Observed, now: Time) -> Status {
     Status {
         at: now,
         services: state.services.keys().filter_map(|key| service(state, observed, key)).collect(),
-        changes: state.changes.values().filter(|c| c.phase.is_open()).map(|c| change(state, observed, c)).collect(),
+        changes: state.open_changes().map(|c| change(state, observed, c)).collect(),
         proxy: observed.proxy.as_ref().map(|p| ProxyView {
             listening: p.listening.clone(),
             up_to_date: p.generation >= state.routes.generation,
@@ -298,7 +298,7 @@ pub fn change(state: &State, observed: &Observed, change: &Change) -> ChangeView
         proposed_at: change.proposed_at,
         ended_at: change.ended.as_ref().map(|e| e.at),
         progress: progress(state, observed, change, rollout.as_ref()),
-        plan: change.plan.clone(),
+        plan: (*change.plan).clone(),
         approvals_needed: change.approvals_needed,
         approvals: change.approvals.iter().map(ToString::to_string).collect(),
         rollout,

@@ -13,6 +13,7 @@
 //! Start reading at `test`, then `label` (evidence that it is worse) and `not_worse` (evidence that it is not).
 //! `docs/concepts/judge.md` explains the method without mathematics.
 
+mod evaluation;
 mod failures;
 mod histogram;
 mod label;
@@ -28,5 +29,6 @@ pub mod theory;
 mod watch;
 mod wealth;
 
+pub use evaluation::Evaluation;
 pub use test::{Test, Unit};
 pub use watch::Watch;

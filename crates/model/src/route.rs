@@ -15,8 +15,9 @@ pub struct RouteMatch {
 }
 
 impl fmt::Display for RouteMatch {
+    /// As it is written in the configuration: `shop.example.com/api`, or `/api` for any host.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.host.as_deref().unwrap_or("*"), self.path)
+        write!(f, "{}{}", self.host.as_deref().unwrap_or_default(), self.path)
     }
 }
 

@@ -146,8 +146,8 @@ impl Policy {
                 Answer::Permit { approvals: environment.and_then(|e| self.approvals.get(e)).copied().unwrap_or(0) }
             }
             // Undoing, steering and looking never wait for approval: safety must not queue behind a person.
-            (Role::Owner, Act::Rollback | Act::Approve | Act::Steer | Act::Upload | Act::Shutdown)
-            | (_, Act::View | Act::ReadLogs | Act::Plan) => Answer::Permit { approvals: 0 },
+            (Role::Owner, Act::Plan | Act::Rollback | Act::Approve | Act::Steer | Act::Upload | Act::Shutdown)
+            | (_, Act::View | Act::ReadLogs) => Answer::Permit { approvals: 0 },
             (Role::Viewer, act) => Answer::Deny(format!("{actor} is a viewer here and may not {}", act.verb())),
         }
     }

@@ -30,7 +30,7 @@ fn the_permission_matrix_is_what_was_reviewed() {
         act           ann   vic   eve   quarterdeck
         View          yes   yes   -     yes
         ReadLogs      yes   yes   -     yes
-        Plan          yes   yes   -     yes
+        Plan          yes   -     -     yes
         Upload        yes   -     -     yes
         Apply         yes+1 -     -     yes+1
         Deploy        yes+1 -     -     yes+1

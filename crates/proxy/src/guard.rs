@@ -2,12 +2,12 @@
 //!
 //! Workers push judged units into bounded queues, one per worker, and never wait: when a queue is full the unit is
 //! counted as unjudged, whichever arm it belongs to. One thread drains the queues every few milliseconds and owns one
-//! [`Test`] for each guarded change, or a [`Watch`] where nothing runs beside the canary. When it says `Worse`, the [`Switch`] is set, which every worker reads
+//! [`Evaluation`] for each guarded change. When it says `Worse`, the [`Switch`] is set, which every worker reads
 //! before its next assignment; saving that and telling about it come after. No guard ever does anything else.
 
 use crate::{error::Error, shared::Shared, ticket::Bet};
-use judge::{Test, Unit, Watch};
-use model::{ArmRole, ChangeId, Evidence, Guard, Verdict};
+use judge::{Evaluation, Unit};
+use model::{ChangeId, Evidence, Guard, Verdict};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{
@@ -144,52 +144,6 @@ struct Seat {
     dirty: bool,
 }
 
-/// What a canary is compared with.
-enum Evaluation {
-    /// The running release beside it.
-    Beside(Box<Test>),
-    /// What was usual before.
-    Before(Box<Watch>),
-}
-
-impl Evaluation {
-    fn of(guard: &Guard) -> Evaluation {
-        match &guard.baseline {
-            None => Evaluation::Beside(Box::new(Test::new(&guard.judgement))),
-            Some(baseline) => Evaluation::Before(Box::new(Watch::new(baseline, &guard.judgement))),
-        }
-    }
-
-    fn observe(&mut self, Judged { bet: Bet { arm, weight, unit: _ }, failed, latency_us, .. }: Judged) {
-        match (self, arm) {
-            (Evaluation::Beside(test), _) => test.observe(Unit { arm, weight, failed, latency_us }),
-            (Evaluation::Before(watch), ArmRole::Canary) => watch.observe(failed, latency_us),
-            (Evaluation::Before(_), ArmRole::Running) => {}
-        }
-    }
-
-    fn skip(&mut self, units: u64) {
-        match self {
-            Evaluation::Beside(test) => test.skip(units),
-            Evaluation::Before(watch) => watch.skip(units),
-        }
-    }
-
-    fn verdict(&self) -> Verdict {
-        match self {
-            Evaluation::Beside(test) => test.verdict(),
-            Evaluation::Before(watch) => watch.verdict(),
-        }
-    }
-
-    fn evidence(&self) -> Evidence {
-        match self {
-            Evaluation::Beside(test) => test.evidence(),
-            Evaluation::Before(watch) => watch.evidence(),
-        }
-    }
-}
-
 impl Bench {
     /// Begins tests for new guards and forgets those of guards that have left the table.
     fn follow(&mut self, shared: &Shared) {
@@ -250,7 +204,8 @@ impl Seat {
             self.evaluation.skip(1);
             return false;
         }
-        self.evaluation.observe(judged);
+        let Bet { arm, weight, unit: _ } = judged.bet;
+        self.evaluation.observe(Unit { arm, weight, failed: judged.failed, latency_us: judged.latency_us });
         self.dirty = true;
         match self.evaluation.verdict() {
             Verdict::Worse(_) => {
@@ -266,7 +221,7 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{ArmFigures, Judgement, Ratio};
+    use model::{ArmFigures, ArmRole, Judgement, Ratio};
 
     fn seat() -> Seat {
         seat_of(Guard { change: ChangeId(1), judgement: Judgement::default(), baseline: None })

@@ -9,10 +9,13 @@
 //! It runs on a thread of its own and owns the store, the state and the observation. It never waits for a driver.
 
 use crate::serve::clock::Clock;
-use api::{Asked, LoopEnd, Rejected, Snapshot, message::Submitted};
+use api::{
+    Asked, LoopEnd, Rejected, Snapshot,
+    message::{Afterwards, Submitted},
+};
 use control::{Code, Entry, Input, Observed, Planned, Refusal, State, changes_of};
 use ledger::{MAX_BATCH, Numbering, Store};
-use model::{ChangeId, Evidence, InstanceSeen, ProxyReport, Seq};
+use model::{ChangeId, Evidence, InstanceSeen, ProxyReport};
 use policy::Policy;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -37,8 +40,8 @@ pub(crate) enum Event {
     ProxyLost,
     /// Some time has passed.
     Tick,
-    /// End, once everything before this is durable.
-    End,
+    /// End, once everything before this is durable. What runs goes on, or is stopped by whoever sends this.
+    End(Afterwards),
 }
 
 /// A store that also signs what it has and keeps snapshots.
@@ -81,7 +84,7 @@ pub(crate) struct EventLoop<S> {
 const SNAPSHOT_EVERY: u64 = 10_000;
 
 impl<S: Keeper> EventLoop<S> {
-    /// Turns until [`Event::End`], or until nobody can send any more. Returns the store, so that it is closed by its owner.
+    /// Turns until an [`Event::End`], or until nobody can send any more. Returns the store, so that it is closed by its owner.
     pub(crate) fn run(mut self, mut events: mpsc::Receiver<Event>) -> S {
         let mut observed = Observed::default();
         let mut snapshot_at = self.numbering.next().0;
@@ -92,14 +95,16 @@ impl<S: Keeper> EventLoop<S> {
             let tick = matches!(first, Event::Tick);
             let mut turn = Turn::begin(&self.state, &self.numbering, &self.policy, &mut observed, &mut self.clock);
             let mut end = turn.take(first);
-            while !end && turn.entries.len() < MAX_BATCH {
+            while !end && turn.groups.len() <= 1 {
                 let Ok(next) = events.try_recv() else { break };
                 end = turn.take(next);
             }
-            turn.follow();
-            let Turn { entries, encoded, waiting, .. } = turn;
-            let outcome = self.commit(&entries, &encoded);
-            if !entries.is_empty() && refusing != outcome.stopped {
+            if !end {
+                turn.follow();
+            }
+            let Turn { groups, waiting, .. } = turn;
+            let outcome = self.commit(&groups);
+            if !groups.is_empty() && refusing != outcome.stopped {
                 refusing.clone_from(&outcome.stopped);
                 match &refusing {
                     Some(why) => tracing::error!(why, "the ledger takes no entries; services and their traffic go on"),
@@ -108,7 +113,9 @@ impl<S: Keeper> EventLoop<S> {
             }
             self.publish(&observed, refusing.clone());
             answer(waiting, &outcome);
-            (self.outlets.perform)(control::plan(&self.state, &observed, self.clock.now()));
+            if !end {
+                (self.outlets.perform)(control::plan(&self.state, &observed, self.clock.now()));
+            }
             if tick || end {
                 self.sign();
             }
@@ -123,17 +130,15 @@ impl<S: Keeper> EventLoop<S> {
         self.store
     }
 
-    /// Makes entries durable and folds them in. Returns how many were made durable, and what stopped the rest.
-    fn commit(&mut self, entries: &[Entry], encoded: &[Vec<u8>]) -> Outcome {
-        for (entries, bytes) in entries.chunks(MAX_BATCH).zip(encoded.chunks(MAX_BATCH)) {
-            if let Err(error) = self.store.append(self.numbering.next(), bytes) {
+    /// Makes entries durable, each group in one commit, and folds them in. Tells how many there are then, and what
+    /// stopped the rest.
+    fn commit(&mut self, groups: &[Group]) -> Outcome {
+        for Group { entries, encoded } in groups {
+            if let Err(error) = self.store.append(self.numbering.next(), encoded) {
                 return Outcome { length: self.numbering.next().0, stopped: Some(error.to_string()) };
             }
             for entry in entries {
-                if let Err(gap) = self.numbering.accept(entry) {
-                    // Numbered by the same numbering a moment ago: cannot happen, and must not be hidden if it does.
-                    tracing::error!(%gap, "an entry does not follow the one before it");
-                }
+                accept(&mut self.numbering, entry);
                 control::apply(&mut self.state, entry);
             }
         }
@@ -159,11 +164,26 @@ struct Outcome {
     stopped: Option<String>,
 }
 
-/// A command whose entries are not durable yet.
+/// Entries that become durable together or not at all.
+#[derive(Default)]
+struct Group {
+    entries: Vec<Entry>,
+    encoded: Vec<Vec<u8>>,
+}
+
+/// A command whose answer rests on entries that are not durable yet: a refusal no less than a promise.
 struct Waiting {
     answer: oneshot::Sender<Result<Submitted, Rejected>>,
-    changes: Vec<ChangeId>,
-    seqs: Vec<Seq>,
+    /// The length of the ledger that it rests on.
+    rests_on: u64,
+    result: Result<Submitted, Refusal>,
+}
+
+/// Counts an entry that was numbered by the same numbering a moment ago: it cannot fail, and must not be hidden if it does.
+fn accept(numbering: &mut Numbering, entry: &Entry) {
+    if let Err(gap) = numbering.accept(entry) {
+        tracing::error!(%gap, "an entry does not follow the one before it");
+    }
 }
 
 /// One turn: the state runs ahead of the ledger until its entries are durable.
@@ -173,8 +193,7 @@ struct Turn<'l> {
     clock: &'l mut Clock,
     state: State,
     numbering: Numbering,
-    entries: Vec<Entry>,
-    encoded: Vec<Vec<u8>>,
+    groups: Vec<Group>,
     waiting: Vec<Waiting>,
 }
 
@@ -187,16 +206,7 @@ impl<'l> Turn<'l> {
         clock: &'l mut Clock,
     ) -> Turn<'l> {
         let (state, numbering) = (state.clone(), numbering.clone());
-        Turn {
-            policy,
-            observed,
-            clock,
-            state,
-            numbering,
-            entries: Vec::new(),
-            encoded: Vec::new(),
-            waiting: Vec::new(),
-        }
+        Turn { policy, observed, clock, state, numbering, groups: Vec::new(), waiting: Vec::new() }
     }
 
     /// Takes one event. Returns whether the loop shall end.
@@ -210,63 +220,83 @@ impl<'l> Turn<'l> {
             Event::Tick => {
                 if let Some(by_ms) = self.clock.stepped() {
                     tracing::warn!(by_ms, "the machine's clock was set");
-                    self.decide(&Input::ClockStepped(by_ms)).unwrap_or_else(|refusal| self.complain(&refusal));
+                    self.record(&Input::ClockStepped(by_ms));
                 }
             }
-            Event::End => return true,
+            Event::End(afterwards) => {
+                if afterwards == Afterwards::Stop {
+                    self.record(&Input::Halting);
+                }
+                return true;
+            }
         }
         false
     }
 
     fn command(&mut self, Asked { request, answer }: Asked) {
-        let first = self.entries.len();
-        match self.decide(&Input::Command(Box::new(request))) {
-            Ok(()) => {
-                let mine = &self.entries[first..];
-                let (changes, seqs) = (changes_of(mine), mine.iter().map(|e| e.seq).collect());
-                self.waiting.push(Waiting { answer, changes, seqs });
-            }
-            // Whoever asked may have gone away; then nobody is left to be told.
-            Err(refusal) => drop(answer.send(Err(Rejected::Refusal(refusal)))),
-        }
+        let decided = self.decide(&Input::Command(Box::new(request)));
+        let result = decided.map(|entries| Submitted {
+            changes: changes_of(&entries),
+            seq: entries.iter().map(|entry| entry.seq).collect(),
+        });
+        self.waiting.push(Waiting { answer, rests_on: self.numbering.next().0, result });
     }
 
     /// Follows what was observed to its end, or for so many rounds.
     fn follow(&mut self) {
         for _ in 0..ROUNDS {
-            let before = self.entries.len();
-            if let Err(refusal) = self.decide(&Input::Observed) {
-                self.complain(&refusal);
-                return;
-            }
-            if self.entries.len() == before {
-                return;
+            match self.decide(&Input::Observed) {
+                Ok(entries) if entries.is_empty() => return,
+                Ok(_) => {}
+                Err(refusal) => return self.complain(&refusal),
             }
         }
     }
 
     /// Decides, and folds what was decided into the state that runs ahead.
-    fn decide(&mut self, input: &Input) -> Result<(), Refusal> {
+    fn decide(&mut self, input: &Input) -> Result<Vec<Entry>, Refusal> {
         let now = self.clock.now();
         let drafts = control::decide(&self.state, self.observed, self.policy, now, input)?;
-        let entries = self.numbering.number(drafts, now);
-        let encoded = entries.iter().map(ledger::encode).collect::<Result<Vec<_>, _>>();
-        let encoded = encoded.map_err(|error| {
-            Refusal::new(
-                Code::Invalid,
-                format!("it cannot be recorded: {error}"),
-                "make it smaller, for example its environment",
-            )
-        })?;
-        for entry in &entries {
-            if let Err(gap) = self.numbering.accept(entry) {
-                tracing::error!(%gap, "an entry does not follow the one before it");
-            }
-            control::apply(&mut self.state, entry);
+        // All or nothing is encoded before anything is folded.
+        let mut ahead = self.numbering.clone();
+        let mut groups = Vec::new();
+        for drafts in control::batches(drafts) {
+            let entries = ahead.number(drafts, now);
+            let encoded = entries.iter().map(ledger::encode).collect::<Result<Vec<_>, _>>().map_err(|error| {
+                let hint = "make it smaller, for example its environment";
+                Refusal::new(Code::Invalid, format!("it cannot be recorded: {error}"), hint)
+            })?;
+            entries.iter().for_each(|entry| accept(&mut ahead, entry));
+            groups.push(Group { entries, encoded });
         }
-        self.entries.extend(entries);
-        self.encoded.extend(encoded);
-        Ok(())
+        self.numbering = ahead;
+        let mut recorded = Vec::new();
+        for group in groups {
+            for entry in &group.entries {
+                control::apply(&mut self.state, entry);
+            }
+            recorded.extend(group.entries.iter().cloned());
+            self.add(group);
+        }
+        Ok(recorded)
+    }
+
+    /// Lets a group be committed together with the last one, if both fit into one commit.
+    fn add(&mut self, mut group: Group) {
+        match self.groups.last_mut() {
+            Some(last) if last.entries.len() + group.entries.len() <= MAX_BATCH => {
+                last.entries.append(&mut group.entries);
+                last.encoded.append(&mut group.encoded);
+            }
+            Some(_) | None => self.groups.push(group),
+        }
+    }
+
+    /// Decides on what nobody waits for an answer to.
+    fn record(&mut self, input: &Input) {
+        if let Err(refusal) = self.decide(input) {
+            self.complain(&refusal);
+        }
     }
 
     fn complain(&self, refusal: &Refusal) {
@@ -274,14 +304,14 @@ impl<'l> Turn<'l> {
     }
 }
 
-/// Answers those whose entries are durable, and refuses the others.
+/// Answers those whose answers rest on what is durable, and tells the others that nothing was done.
 fn answer(waiting: Vec<Waiting>, outcome: &Outcome) {
-    for Waiting { answer, changes, seqs } in waiting {
-        let durable = seqs.last().is_none_or(|last| last.0 < outcome.length);
-        let result = match (&outcome.stopped, durable) {
-            (Some(why), false) => Err(Rejected::Unavailable(why.clone())),
-            (Some(_) | None, _) => Ok(Submitted { changes, seq: seqs }),
+    for Waiting { answer, rests_on, result } in waiting {
+        let result = match &outcome.stopped {
+            Some(why) if rests_on > outcome.length => Err(Rejected::Unavailable(why.clone())),
+            Some(_) | None => result.map_err(Rejected::Refusal),
         };
+        // Whoever asked may have gone away; then nobody is left to be told.
         drop(answer.send(result));
     }
 }

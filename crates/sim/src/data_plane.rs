@@ -1,10 +1,10 @@
 //! A data plane without sockets: it obeys a table, assigns requests that are numbers, counts them, and trips the guards
-//! it was given with the real [`judge::Test`].
+//! it was given with the real [`judge::Evaluation`].
 
 use crate::{driver::Driver, random::Random, version::Versions};
-use judge::{Test, Unit};
+use judge::{Evaluation, Unit};
 use model::{
-    Arm, ArmRole, ChangeId, Evidence, InstanceId, InstanceTraffic, Latencies, ProxyReport, Ratio, ReleaseId,
+    Arm, ArmRole, ChangeId, Evidence, Guard, InstanceId, InstanceTraffic, Latencies, ProxyReport, Ratio, ReleaseId,
     ReleaseTraffic, RouteTable, ServiceKey, ServiceRoutes, Tally, Time, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ pub(crate) struct DataPlane {
     started: Time,
     /// What it keeps on disk.
     pub(crate) saved: Saved,
-    tests: BTreeMap<ChangeId, Test>,
+    evaluations: BTreeMap<ChangeId, (Guard, Evaluation)>,
     releases: BTreeMap<ReleaseId, ReleaseTraffic>,
     flying: Vec<Flight>,
     unrouted: u64,
@@ -65,12 +65,12 @@ impl DataPlane {
         let mut new = DataPlane {
             started: now,
             saved,
-            tests: BTreeMap::new(),
+            evaluations: BTreeMap::new(),
             releases: BTreeMap::new(),
             flying: Vec::new(),
             unrouted: 0,
         };
-        new.seat_tests();
+        new.seat_evaluations();
         new
     }
 
@@ -78,17 +78,17 @@ impl DataPlane {
     pub(crate) fn set_routes(&mut self, table: RouteTable) {
         if table.generation > self.saved.table.generation {
             self.saved.table = table;
-            self.seat_tests();
+            self.seat_evaluations();
         }
     }
 
-    fn seat_tests(&mut self) {
+    /// Begins the evaluations of new guards and forgets those of guards that are gone, or compare with something else.
+    fn seat_evaluations(&mut self) {
         let guards: Vec<_> = self.saved.table.services.iter().filter_map(|s| s.guard.clone()).collect();
-        let guarded = |change: &ChangeId| guards.iter().any(|g| g.change == *change);
-        self.tests.retain(|change, _| guarded(change));
-        self.saved.tripped.retain(guarded);
-        for guard in &guards {
-            self.tests.entry(guard.change).or_insert_with(|| Test::new(&guard.judgement));
+        self.evaluations.retain(|_, (known, _)| guards.contains(known));
+        self.saved.tripped.retain(|change| guards.iter().any(|g| g.change == *change));
+        for guard in guards {
+            self.evaluations.entry(guard.change).or_insert_with(|| (guard.clone(), Evaluation::of(&guard)));
         }
     }
 
@@ -198,9 +198,9 @@ impl DataPlane {
         if self.saved.tripped.contains(&change) {
             return;
         }
-        let Some(test) = self.tests.get_mut(&change) else { return };
-        test.observe(Unit { arm, weight, failed, latency_us });
-        if matches!(test.verdict(), Verdict::Worse(_)) {
+        let Some((_, evaluation)) = self.evaluations.get_mut(&change) else { return };
+        evaluation.observe(Unit { arm, weight, failed, latency_us });
+        if matches!(evaluation.verdict(), Verdict::Worse(_)) {
             self.saved.tripped.insert(change);
         }
     }
@@ -229,7 +229,7 @@ impl DataPlane {
             listening: Vec::new(),
             releases: self.releases.values().cloned().collect(),
             instances: instances.into_iter().map(traffic).collect(),
-            evidence: self.tests.iter().map(|(change, test)| (*change, self.evidence(*change, test))).collect(),
+            evidence: self.evaluations.iter().map(|(change, (_, e))| (*change, self.evidence(*change, e))).collect(),
             tripped: self.saved.tripped.iter().copied().collect(),
             unrouted: self.unrouted,
             refused: 0,
@@ -238,8 +238,8 @@ impl DataPlane {
     }
 
     /// A guard that had tripped before this process started has lost its figures.
-    fn evidence(&self, change: ChangeId, test: &Test) -> Evidence {
-        let worse = matches!(test.verdict(), Verdict::Worse(_));
-        if self.saved.tripped.contains(&change) && !worse { Evidence::default() } else { test.evidence() }
+    fn evidence(&self, change: ChangeId, evaluation: &Evaluation) -> Evidence {
+        let worse = matches!(evaluation.verdict(), Verdict::Worse(_));
+        if self.saved.tripped.contains(&change) && !worse { Evidence::default() } else { evaluation.evidence() }
     }
 }

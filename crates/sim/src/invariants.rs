@@ -156,7 +156,8 @@ fn answering(state: &State, key: &ServiceKey, but: Option<ReleaseId>) -> usize {
     arms.map(|arm| arm.endpoints.len()).sum()
 }
 
-/// Whether something happened to instances of a service that was not our doing.
+/// Whether something happened to instances of a service that was not our doing, or that a person wanted: the end of
+/// everything.
 fn misfortune(m: &Moment<'_>, key: &ServiceKey) -> bool {
     m.step.entries.iter().any(|e| {
         let Fact::Instance(fact) = &e.what else { return false };
@@ -168,6 +169,7 @@ fn misfortune(m: &Moment<'_>, key: &ServiceKey) -> bool {
                     | instance::Fact::Condemned { .. }
                     | instance::Fact::Ended { .. }
                     | instance::Fact::Failed { .. }
+                    | instance::Fact::Halted { .. }
             )
     })
 }

@@ -155,6 +155,19 @@ impl Serve {
         turn
     }
 
+    /// Records that everything is about to be stopped, and does nothing more.
+    ///
+    /// # Errors
+    /// Why that is not durable.
+    #[cfg(test)]
+    pub(crate) fn halt(&mut self, policy: &Policy, now: Time) -> Result<(), String> {
+        let halted = self.record(policy, &Input::Halting, now).and_then(|_| self.commit());
+        halted.map_err(|stop| match stop {
+            Stop::Failed(why) => why,
+            Stop::Died => "it died".to_owned(),
+        })
+    }
+
     fn record_all(
         &mut self,
         policy: &Policy,

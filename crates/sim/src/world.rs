@@ -253,6 +253,18 @@ impl World {
         }
     }
 
+    /// Quarterdeck stops, and with it everything it runs.
+    #[cfg(test)]
+    pub(crate) fn halt_control(&mut self) {
+        let now = self.now();
+        if let Some(Err(why)) = self.serve.as_mut().map(|serve| serve.halt(&self.policy, now)) {
+            self.violation.get_or_insert(Violation { id: "halt", why });
+        }
+        self.kill_control();
+        let running: Vec<_> = self.driver.processes.keys().copied().collect();
+        running.into_iter().for_each(|instance| self.hit(instance));
+    }
+
     /// Kills the process of an instance.
     pub(crate) fn hit(&mut self, instance: InstanceId) {
         self.driver.kill(instance, self.clock);

@@ -16,7 +16,8 @@ pub(super) async fn plan(call: Call<(), (), Message<PlanRequest>>) -> Result<Mes
     let Message(PlanRequest { command, reason }) = call.body;
     let request = Request { actor: call.actor, on_behalf_of: None, reason, command, expect: None };
     let control = &call.served.control;
-    Ok(Message(propose::plan(&control.snapshot().state, control.policy(), &request)?))
+    let snapshot = control.snapshot();
+    Ok(Message(propose::plan(&snapshot.state, &snapshot.observed, control.policy(), &request)?))
 }
 
 pub(super) async fn submit(call: Call<(), (), Message<CommandRequest>>) -> Result<Message<Submitted>, Problem> {

@@ -102,7 +102,7 @@ pub struct Change {
     /// How far it is.
     pub phase: Phase,
     /// What it was planned to do.
-    pub plan: PlannedChange,
+    pub plan: Arc<PlannedChange>,
     /// Who wanted it.
     pub actor: Actor,
     /// For whom, when a program or an agent acted for a person.
@@ -150,7 +150,7 @@ pub enum Fact {
         /// How much ceremony it needs.
         class: Class,
         /// What it would do.
-        plan: Box<PlannedChange>,
+        plan: Arc<PlannedChange>,
         /// How many others must approve.
         approvals_needed: u32,
     },
@@ -354,14 +354,14 @@ pub(crate) fn start(
         Kind::Deploy { artifact, label, strategy, .. } => {
             let (spec, new) = (spec?, next.take_release());
             drafts.push(create(new, *artifact, &spec, label));
-            drafts.push(rollout::draft_begin(id, from, new, rollout::Terms::of(&spec, *strategy, from)));
+            drafts.push(rollout::draft_begin(id, from, new, rollout::Terms::of(state, &spec, *strategy, from)));
         }
         Kind::Config { spec } => {
             drafts.push(declare(spec.clone()));
             if let Some(old) = from.and_then(|r| state.releases.get(&r)).filter(|r| *r.run != spec.run) {
                 let new = next.take_release();
                 drafts.push(create(new, old.artifact, spec, &old.label));
-                drafts.push(rollout::draft_begin(id, from, new, rollout::Terms::of(spec, None, from)));
+                drafts.push(rollout::draft_begin(id, from, new, rollout::Terms::of(state, spec, None, from)));
             }
         }
         Kind::Rollback { to } => {
@@ -423,7 +423,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             kind: kind.clone(),
             class: *class,
             phase: Phase::WaitingApproval,
-            plan: (**plan).clone(),
+            plan: plan.clone(),
             actor: entry.actor.clone(),
             on_behalf_of: entry.on_behalf_of.clone(),
             reason: entry.why.clone().unwrap_or_default(),
@@ -437,6 +437,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             last: entry.seq,
         };
         state.changes.insert(*change, new);
+        state.open.insert(*change);
         return;
     }
     let Some(change) = state.changes.get_mut(&fact.change()) else { return };
@@ -475,41 +476,36 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
 
 /// What follows for the service and its releases when a change is over.
 fn finish(state: &mut State, id: ChangeId, outcome: Outcome) {
-    let Some(change) = state.changes.get(&id).cloned() else { return };
+    state.open.remove(&id);
+    let Some(change) = state.changes.get(&id) else { return };
+    let succeeded = outcome == Outcome::Succeeded;
     if let Some(service) = state.services.get_mut(&change.service) {
         if service.active == Some(id) {
             service.active = None;
         }
-        if outcome != Outcome::Succeeded {
+        if !succeeded {
             service::restore(service, change.before.clone());
+            change.rollout.iter().for_each(|rollout| service::distrust(service, rollout.to, rollout.from));
         }
-        if let Some(rollout) = &change.rollout
-            && outcome != Outcome::Succeeded
-        {
-            service::distrust(service, rollout.to, rollout.from);
-        }
-        if outcome == Outcome::Succeeded && service.removed {
+        if succeeded && service.removed {
+            std::mem::take(&mut service.releases).iter().for_each(|release| drop(state.releases.remove(release)));
             state.services.remove(&change.service);
-            release::forget_all(state, &change.service);
         }
     }
     if let (Some(rollout), Some(ended)) = (&change.rollout, &change.ended)
         && !matches!(change.kind, Kind::Rollback { .. })
+        && let Some(release) = state.releases.get_mut(&rollout.to)
     {
-        let standing = match outcome {
+        release.standing = match outcome {
             // One whose hold-back was cut short has shown nothing by that.
-            Outcome::Succeeded => (ended.at >= rollout.warm_until()).then_some(release::Standing::Proven),
-            Outcome::RolledBack | Outcome::Failed => Some(release::Standing::Undone),
-            Outcome::Cancelled | Outcome::Superseded => Some(release::Standing::New),
+            Outcome::Succeeded if ended.at < rollout.warm_until() => release.standing,
+            Outcome::Succeeded => release::Standing::Proven,
+            Outcome::RolledBack | Outcome::Failed => release::Standing::Undone,
+            Outcome::Cancelled | Outcome::Superseded => release::Standing::New,
         };
-        if let Some(standing) = standing {
-            release::set_standing(state, rollout.to, standing);
-        }
     }
-    if state.changes.len() > crate::state::KEPT_CHANGES {
-        let finished: Vec<_> = state.changes.iter().filter(|(_, c)| !c.phase.is_open()).map(|(id, _)| *id).collect();
-        for old in finished.iter().take(finished.len().saturating_sub(crate::state::KEPT_CHANGES)) {
-            state.changes.remove(old);
-        }
+    while state.changes.len() > state.open.len() + crate::state::KEPT_CHANGES {
+        let Some(oldest) = state.changes.keys().find(|id| !state.open.contains(*id)).copied() else { return };
+        state.changes.remove(&oldest);
     }
 }

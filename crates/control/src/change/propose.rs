@@ -1,7 +1,7 @@
 //! What a command would do: the plan that people read, that approvals bind to, and that a dry run shows.
 
 use super::{Class, Fact, Kind, Phase, draft, start};
-use crate::{Code, Command, Draft, Refusal, Request, State, fact, rollout, service};
+use crate::{Code, Command, Draft, Observed, Refusal, Request, State, fact, rollout, service};
 use model::{Digest, EnvironmentName, ReleaseId, RouteMatch, ServiceKey, ServiceName, ServiceSpec, Strategy};
 use policy::{Answer, Policy, Question};
 use schemars::JsonSchema;
@@ -66,8 +66,8 @@ struct Wanted {
 ///
 /// # Errors
 /// A refusal, the same that the command itself would get.
-pub fn plan(state: &State, policy: &Policy, request: &Request) -> Result<Plan, Refusal> {
-    let drafts = crate::turn::commanded(state, policy, request)?;
+pub fn plan(state: &State, observed: &Observed, policy: &Policy, request: &Request) -> Result<Plan, Refusal> {
+    let drafts = crate::turn::commanded(state, observed, policy, request)?;
     Ok(Plan {
         digest: digest(&drafts),
         changes: planned_in(&drafts).cloned().collect(),
@@ -75,9 +75,13 @@ pub fn plan(state: &State, policy: &Policy, request: &Request) -> Result<Plan, R
     })
 }
 
-/// The digest of the plan that these drafts carry out.
+/// The digest of the plan that these drafts carry out: that of its only change, so that whoever proposes it and whoever
+/// approves it see the same, or one over all of them.
 pub(crate) fn digest(drafts: &[Draft]) -> Digest {
-    Digest::of_value(&planned_in(drafts).collect::<Vec<_>>())
+    match planned_in(drafts).collect::<Vec<_>>().as_slice() {
+        [only] => only.digest,
+        all => Digest::of_value(&all),
+    }
 }
 
 fn planned_in(drafts: &[Draft]) -> impl Iterator<Item = &PlannedChange> {
@@ -100,7 +104,7 @@ pub(crate) fn decide(state: &State, policy: &Policy, request: &Request) -> Resul
     let mut next = state.next;
     for Wanted { service, kind, class } in wanted {
         let change = next.take_change();
-        let plan = Box::new(planned(state, &service, &kind)?);
+        let plan = Arc::new(planned(state, &service, &kind)?);
         let fact =
             Fact::Proposed { change, service: service.clone(), kind: kind.clone(), class, plan, approvals_needed };
         drafts.push(draft(state, fact));
@@ -339,7 +343,7 @@ pub(crate) fn planned(state: &State, key: &ServiceKey, kind: &Kind) -> Result<Pl
     let (steps, blast_radius, reversibility, class) = match kind {
         Kind::Deploy { artifact, strategy, .. } => {
             let spec = &known(state, key)?.spec;
-            let terms = rollout::Terms::of(spec, *strategy, running);
+            let terms = rollout::Terms::of(state, spec, *strategy, running);
             let mut steps = vec![step(
                 format!("create a release of {key} from artifact {}", artifact.short()),
                 format!("with the configuration {}", Digest::of_value(&spec.run).short()),
@@ -359,7 +363,7 @@ pub(crate) fn planned(state: &State, key: &ServiceKey, kind: &Kind) -> Result<Pl
                 }
             };
             let restarts = running.and_then(|r| state.releases.get(&r)).is_some_and(|r| *r.run != spec.run);
-            let terms = rollout::Terms::of(spec, None, running);
+            let terms = rollout::Terms::of(state, spec, None, running);
             if restarts {
                 steps.push(step(
                     "create a release with the new configuration",
@@ -393,11 +397,11 @@ pub(crate) fn planned(state: &State, key: &ServiceKey, kind: &Kind) -> Result<Pl
         Kind::Scale { replicas } => {
             let now = known(state, key)?.spec.replicas;
             let what = if *replicas > now {
-                format!("start {} more instances of {key}", replicas - now)
+                format!("start {} of {key}", rollout::instances(replicas - now))
             } else {
-                format!("drain and stop {} instances of {key}", now - replicas)
+                format!("drain and stop {} of {key}", rollout::instances(now - replicas))
             };
-            let steps = vec![step(what, format!("{replicas} instead of {now} are wanted"))];
+            let steps = vec![step(what, format!("{replicas} instead of {now} shall run"))];
             (steps, "no request is moved to another release".into(), format!("scale back to {now}"), Class::Standard)
         }
         Kind::Remove => {
@@ -493,3 +497,6 @@ pub(crate) const fn effective(strategy: Strategy, has_routes: bool) -> Strategy 
         Strategy::Canary | Strategy::BlueGreen | Strategy::Rolling | Strategy::Recreate => strategy,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,9 @@ impl Backend for Disk {
             })?;
             // What follows the end of the archive belongs to the upload all the same.
             let rest = io::copy(&mut content, &mut io::sink());
-            rest.map_err(|error| Problem::new(Fault::Unavailable, error.to_string(), "the artifact is stored; send it again"))?;
+            rest.map_err(|error| {
+                Problem::new(Fault::Unavailable, error.to_string(), "the artifact is stored; send it again")
+            })?;
             Ok(Artifact { digest, size: model::Bytes(content.bytes) })
         }))
     }

@@ -73,15 +73,8 @@ pub(crate) fn open(place: &Place) -> Result<Opened, Error> {
             control::apply(&mut state, &entry);
         }
     }
-    let last = last_time(&store, end)?;
+    let last = (end > 0).then_some(state.recorded_at);
     Ok(Opened { store: OnDisk(store), numbering, state, last })
-}
-
-fn last_time(store: &Ledger, end: u64) -> Result<Option<Time>, Error> {
-    let Some(seq) = end.checked_sub(1).map(Seq) else { return Ok(None) };
-    let page = store.read_from(seq, 1).map_err(Error::Read)?;
-    let entry = page.first().map(|bytes| ledger::decode::<ledger::AnyFact>(bytes)).transpose();
-    Ok(entry.map_err(|source| Error::Entry { seq, source })?.map(|entry| entry.time))
 }
 
 impl Store for OnDisk {

@@ -209,7 +209,7 @@ pub(crate) async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afte
     };
 
     // The loop ends first: nothing may be started again while everything stops.
-    drop(events.send(Event::End).await);
+    drop(events.send(Event::End(afterwards)).await);
     for feeder in feeders {
         feeder.abort();
     }

@@ -16,7 +16,7 @@ fn watched() -> Story {
 fn a_change_waits_until_somebody_else_approves_what_it_will_do() {
     let mut s = watched();
     let change = s.deploy("shop", "v2");
-    s.run(Span::minutes(10));
+    s.run(Span::seconds(40));
     assert_eq!(s.state().changes[&change].phase, Phase::WaitingApproval);
     let digest = s.state().changes[&change].plan.digest;
     expect!["OwnApproval: ann proposed CHG-3 and cannot approve it; ask someone else"]
@@ -30,17 +30,17 @@ fn a_change_waits_until_somebody_else_approves_what_it_will_do() {
     s.run_until_settled();
     s.expect(expect![[r#"
         +0.000 s  ann proposed CHG-3: deploy shop (plan …), waiting for 1 approval — “because”
-        +600.000 s  bob approved CHG-3 (plan …) — “because”
-        +600.000 s  CHG-3 started
-        +600.000 s  REL-2 “v2” of shop: artifact …, configuration …
-        +600.000 s  REL-2 begins to take over from REL-1 (canary)
-        +601.000 s  INS-3 is ready
-        +601.000 s  INS-4 is ready
-        +601.000 s  the new release gets 10 % of the requests
-        +606.000 s  the new release gets 50 % of the requests
-        +611.000 s  judged: REL-2 is not worse; REL-2 1 of 538 failed (0.19 %), p99 30.2 ms; REL-1 2 of 1362 failed (0.15 %), p99 30.2 ms
-        +611.000 s  REL-2 gets all requests: it is not worse than REL-1
-        +631.000 s  CHG-3 succeeded: REL-2 has all requests
+        +40.000 s  bob approved CHG-3 (plan …) — “because”
+        +40.000 s  CHG-3 started
+        +40.000 s  REL-2 “v2” of shop: artifact …, configuration …
+        +40.000 s  REL-2 begins to take over from REL-1 (canary)
+        +41.000 s  INS-3 is ready
+        +41.000 s  INS-4 is ready
+        +41.000 s  the new release gets 10 % of the requests
+        +46.000 s  the new release gets 50 % of the requests
+        +51.000 s  judged: REL-2 is not worse; REL-2 0 of 524 failed (0.00 %), p99 30.2 ms; REL-1 4 of 1376 failed (0.29 %), p99 30.2 ms
+        +51.000 s  REL-2 gets all requests: it is not worse than REL-1
+        +71.000 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);
 }
 

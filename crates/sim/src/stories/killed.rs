@@ -32,7 +32,7 @@ fn rollout(failing: f64, dies_at: Option<u64>, from_snapshot: bool) -> (Story, u
 
 /// What happened to the change, apart from when and with which figures.
 fn steps(s: &Story) -> Vec<String> {
-    let change = *s.state().changes.keys().last().unwrap();
+    let change = *s.state().changes.keys().next_back().unwrap();
     let without_figures = |line: &str| {
         let line = line.split_once("  ").map_or(line, |(_, what)| what);
         line.split_once("; REL-").map_or(line, |(what, _)| what).to_owned()
@@ -44,7 +44,11 @@ fn is_the_same_wherever_it_is_killed(failing: f64, ends: Phase) {
     let (whole, begun_at) = rollout(failing, None, false);
     let expected = steps(&whole);
     let entries = whole.world.audit.entries.len() as u64 - begun_at;
-    assert!(entries > 10 && whole.state().changes.values().last().unwrap().phase == ends, "{}", whole.everything());
+    assert!(
+        entries > 10 && whole.state().changes.values().next_back().unwrap().phase == ends,
+        "{}",
+        whole.everything()
+    );
     for k in 1..=entries {
         let (s, _) = rollout(failing, Some(k), k % 2 == 0);
         let mut found = steps(&s);

@@ -39,7 +39,7 @@ fn a_paused_rollout_stays_where_it_is_and_loses_nothing_of_its_deadline() {
     s.run_until_weight(change, 10);
     s.run(Span::seconds(2));
     s.command(Command::Pause { change });
-    s.run(Span::minutes(5));
+    s.run(Span::seconds(90));
     s.command(Command::Resume { change });
     s.run_until_settled();
     s.expect(expect![[r#"
@@ -51,10 +51,10 @@ fn a_paused_rollout_stays_where_it_is_and_loses_nothing_of_its_deadline() {
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 10 % of the requests
         +3.000 s  ann paused CHG-3 — “because”
-        +303.000 s  ann resumed CHG-3 — “because”
-        +303.000 s  the new release gets 50 % of the requests
-        +361.000 s  REL-2 gets no requests any more: undecided at its deadline: REL-2 18 of 11510 failed (0.16 %), p99 30.2 ms; REL-1 104 of 60390 failed (0.17 %), p99 30.2 ms
-        +361.000 s  CHG-3 was rolled back: undecided at its deadline: REL-2 18 of 11510 failed (0.16 %), p99 30.2 ms; REL-1 104 of 60390 failed (0.17 %), p99 30.2 ms
+        +93.000 s  ann resumed CHG-3 — “because”
+        +93.000 s  the new release gets 50 % of the requests
+        +151.000 s  REL-2 gets no requests any more: undecided at its deadline: REL-2 14 of 7411 failed (0.19 %), p99 30.2 ms; REL-1 45 of 22489 failed (0.20 %), p99 30.2 ms
+        +151.000 s  CHG-3 was rolled back: undecided at its deadline: REL-2 14 of 7411 failed (0.19 %), p99 30.2 ms; REL-1 45 of 22489 failed (0.20 %), p99 30.2 ms
     "#]]);
 }
 
@@ -228,7 +228,7 @@ fn what_is_undecided_at_its_deadline_is_promoted_where_that_was_asked_for() {
 fn what_is_undecided_at_its_deadline_is_held_for_a_person_where_that_was_asked_for() {
     let mut s = undecidable(OnDeadline::Hold);
     let change = s.deploy("shop", "v2");
-    s.run(Span::minutes(3));
+    s.run(Span::seconds(75));
     assert!(s.state().changes[&change].phase.is_open());
     s.command(Command::Promote { change });
     s.run_until_settled();
@@ -242,8 +242,8 @@ fn what_is_undecided_at_its_deadline_is_held_for_a_person_where_that_was_asked_f
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
         +61.000 s  held: undecided at its deadline: REL-2 10 of 5521 failed (0.18 %), p99 30.2 ms; REL-1 17 of 6379 failed (0.27 %), p99 30.2 ms
-        +180.000 s  REL-2 gets all requests: ann: because
-        +200.000 s  CHG-3 succeeded: REL-2 has all requests
+        +75.000 s  REL-2 gets all requests: ann: because
+        +95.000 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);
 }
 
@@ -252,7 +252,7 @@ fn nothing_is_promoted_on_no_requests_even_where_a_deadline_promotes() {
     let mut s = undecidable(OnDeadline::Promote);
     s.traffic("shop", 0);
     let change = s.deploy("shop", "v2");
-    s.run(Span::minutes(3));
+    s.run(Span::seconds(75));
     s.expect(expect![[r#"
         +0.000 s  ann proposed CHG-3: deploy shop (plan …) — “because”
         +0.000 s  CHG-3 started
