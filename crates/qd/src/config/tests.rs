@@ -362,7 +362,7 @@ fn two_services_on_one_route_are_refused_where_the_second_stands() {
     check(
         "[services.b]\nroutes = [\"/\"]\n[services.a]\nroutes = [\"x.localhost\", \"/\"]\n",
         expect![[r#"
-            b has the route */ already, on line 2
+            b has the route / already, on line 2
              --> quarterdeck.toml:4:26
               |
             4 | routes = ["x.localhost", "/"]

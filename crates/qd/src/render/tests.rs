@@ -183,27 +183,27 @@ fn what_is_wrong_comes_first() {
     check(
         &status(&view, PLAIN),
         expect![[r#"
-        The data plane is silent. It goes on with its last table; nothing is judged
-        meanwhile. `qd doctor` shows more.
-        1 of 3 services: billing is down
+            The data plane is silent. It goes on with its last table; nothing is judged
+            meanwhile. `qd doctor` shows more.
+            1 of 3 services: billing is down
 
-        billing  down · REL-3 “v2” · 0 of 2 ready
-          no requests lately
-          shop.localhost/ · */api
-          INS-7 of REL-3 starting for 12 s, run 3: listens on 127.0.0.1:9000, not on
-          PORT=31007, and has done so since it was started
-          `qd rollback billing` returns to REL-2
+            billing  down · REL-3 “v2” · 0 of 2 ready
+              no requests lately
+              shop.localhost/ · /api
+              INS-7 of REL-3 starting for 12 s, run 3: listens on 127.0.0.1:9000, not on
+              PORT=31007, and has done so since it was started
+              `qd rollback billing` returns to REL-2
 
-        shop  ok · REL-3 “v2” · 2 of 2 ready
-          1,124 req/s · 0.21 % failed · p50 3.1 ms · p99 18 ms · last 30 s
-          70 requests answered with 5xx · 1 request broke off
-          shop.localhost/ · */api
-          `qd rollback shop` returns to REL-2
+            shop  ok · REL-3 “v2” · 2 of 2 ready
+              1,124 req/s · 0.21 % failed · p50 3.1 ms · p99 18 ms · last 30 s
+              70 requests answered with 5xx · 1 request broke off
+              shop.localhost/ · /api
+              `qd rollback shop` returns to REL-2
 
-        staging/new  not deployed yet
-          shop.localhost/ · */api
-          run it with `qd deploy staging/new PATH`
-    "#]],
+            staging/new  not deployed yet
+              shop.localhost/ · /api
+              run it with `qd deploy staging/new PATH`
+        "#]],
     );
 }
 
