@@ -1,19 +1,18 @@
 //! Instances: the running copies, from being placed to being gone.
 //!
-//! [`advance`] turns what the driver sees into facts, [`settle`] places and retires until the number is right, [`plan`]
-//! says what the driver should do about it. A driver that is late, silent or repeats itself does no harm: whatever it
-//! reports of an earlier attempt is ignored, and what it does not know is asked for again.
+//! [`advance`] turns what the driver sees into facts, [`placement`] places and retires until the number is right,
+//! [`actions`] says what the driver should do about it. A driver that is late, silent or repeats itself does no harm:
+//! whatever it reports of an earlier attempt is ignored, and what it does not know is asked for again.
 
-use crate::{
-    Draft, Entry, Observed, State,
-    change::{Change, Phase as ChangePhase},
-    fact,
-    state::Next,
-    turn::Planned,
-};
-use model::{Action, Exit, InstanceId, InstanceSeen, InstanceSpec, Phase, ReleaseId, ServiceKey, Span, Strategy, Time};
+mod actions;
+mod placement;
+
+use crate::{Draft, Entry, Observed, State, fact};
+pub(crate) use actions::{longest_stop, plan};
+use model::{Exit, InstanceId, InstanceSeen, Phase, ReleaseId, ServiceKey, Span, Time};
+pub(crate) use placement::settle;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::net::SocketAddr;
 
 /// The wait before the first restart; doubled for each exit in a row.
 const RESTART_DELAY: Span = Span(500);
@@ -21,9 +20,6 @@ const RESTART_DELAY: Span = Span(500);
 const RESTART_DELAY_MAX: Span = Span::minutes(1);
 /// An instance that was ready for this long and exits has not exited "in a row".
 const STABLE: Span = Span::minutes(1);
-
-/// How much longer than its drain deadline a retired instance waits for a data plane that does not say it knows.
-const SILENCE: Span = Span::minutes(2);
 
 /// An instance.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -134,6 +130,11 @@ impl Instance {
     /// Whether it is ready for requests and meant to stay.
     pub fn is_ready(&self) -> bool {
         self.retired.is_none() && matches!(self.condition, Condition::Ready { .. })
+    }
+
+    /// Whether it has not exited by itself lately: never in a row, or it has been ready for a while since.
+    pub(crate) fn is_steady(&self, now: Time) -> bool {
+        self.exits == 0 || was_stable(self, now)
     }
 
     /// Where it takes requests: only when it is ready and meant to stay.
@@ -387,162 +388,6 @@ fn restart_delay(i: &Instance, now: Time) -> Span {
 
 fn was_stable(i: &Instance, now: Time) -> bool {
     matches!(&i.condition, Condition::Ready { since, .. } | Condition::Unready { since, .. } if now.since(*since) >= STABLE)
-}
-
-/// How many instances of which releases a service shall have now.
-fn wanted(state: &State, key: &ServiceKey) -> Vec<(ReleaseId, u32)> {
-    let Some(service) = state.services.get(key).filter(|s| !s.removed) else { return Vec::new() };
-    let n = service.spec.replicas;
-    let Some((change, rollout)) = state.active_change(key).and_then(|c| Some((c, c.rollout.as_ref()?))) else {
-        return service.running.map(|running| (running, n)).into_iter().collect();
-    };
-    let (from, to, phase) = (rollout.from, rollout.to, change.phase);
-    // Until the new release is trusted for good, as many of the old stay as it had: it may have to take all again.
-    let old = change.before.as_ref().map_or(n, |before| before.replicas);
-    let gone = |release| state.copies(release).next().is_none();
-    let both = |f: u32, t: u32| from.map(|from| (from, f)).into_iter().chain([(to, t)]).collect();
-    match (phase, rollout.terms.strategy) {
-        (ChangePhase::Running | ChangePhase::Paused, Strategy::Canary | Strategy::BlueGreen) => both(old, n),
-        (ChangePhase::Running | ChangePhase::Paused, Strategy::Rolling) => {
-            // An old instance goes when a new one has its share of the requests, not before.
-            let taken_over = rollout.step.map_or(0, |step| state.ready(to).min(step + 1)).min(n);
-            let left = if taken_over == 0 { old } else { old.min(n - taken_over) };
-            // In an outage none is taken away: without requests to both releases nobody would see it end.
-            let have = |release| state.instances_of(release).count() as u32;
-            let left = if rollout.in_outage() { left.max(from.map_or(0, have).min(old)) } else { left };
-            both(left, if from.is_some() { rollout.step.map_or(1, |step| step + 1).min(n) } else { n })
-        }
-        (ChangePhase::Running | ChangePhase::Paused, Strategy::Recreate) => {
-            both(0, if from.is_none_or(gone) { n } else { 0 })
-        }
-        (ChangePhase::HoldingBack, _) => both(if rollout.terms.hold_back > Span::ZERO { old } else { 0 }, n),
-        (ChangePhase::Undoing, Strategy::Recreate) => both(if gone(to) { n } else { 0 }, 0),
-        (ChangePhase::Undoing, _) => {
-            // What was there before may have to be started again first; until it is, the rest keeps answering.
-            let kept = from.is_some_and(|from| state.ready(from) == 0);
-            both(n, if kept { state.ready(to) } else { 0 })
-        }
-        (
-            ChangePhase::WaitingApproval
-            | ChangePhase::Succeeded
-            | ChangePhase::RolledBack
-            | ChangePhase::Failed
-            | ChangePhase::Cancelled
-            | ChangePhase::Superseded,
-            _,
-        ) => both(n, 0),
-    }
-}
-
-/// Places and retires instances until each service has what it shall have.
-pub(crate) fn settle(state: &State) -> Vec<Draft> {
-    let mut next = state.next;
-    state.services.keys().flat_map(|key| settle_service(state, key, &mut next)).collect()
-}
-
-fn settle_service(state: &State, key: &ServiceKey, next: &mut Next) -> Vec<Draft> {
-    let wanted = wanted(state, key);
-    let mut drafts = Vec::new();
-    for (release, n) in &wanted {
-        let have = state.instances_of(*release).count() as u32;
-        for _ in have..*n {
-            let fact = Fact::Placed { instance: next.take_instance(), service: key.clone(), release: *release };
-            drafts.push(draft(state, key, *release, fact));
-        }
-    }
-    let mut by_release: BTreeMap<ReleaseId, Vec<&Instance>> = BTreeMap::new();
-    for i in state.instances_at(key).filter(|i| i.retired.is_none()) {
-        by_release.entry(i.release).or_default().push(i);
-    }
-    for (release, mut have) in by_release {
-        let n = wanted.iter().find(|(r, _)| *r == release).map_or(0, |(_, n)| *n as usize);
-        // Those that are not ready go first, then the youngest.
-        have.sort_by_key(|i| (!i.is_ready(), i.id));
-        let because = if n == 0 { format!("{release} is not needed any more") } else { format!("{n} are enough") };
-        for i in have.into_iter().skip(n) {
-            drafts.push(draft(state, key, release, Fact::Retired { instance: i.id, because: because.clone() }));
-        }
-    }
-    drafts
-}
-
-/// What the driver should do.
-pub(crate) fn plan(state: &State, observed: &Observed, now: Time) -> Vec<Planned> {
-    let Some(seen) = &observed.instances else { return Vec::new() };
-    let mut planned: Vec<Planned> =
-        state.instances.values().filter_map(|i| plan_one(state, observed, i, seen.get(&i.id), now)).collect();
-    for stray in seen.values().filter(|s| !state.instances.contains_key(&s.id)) {
-        planned.push(if stray.runs() {
-            Planned::new(Action::StopInstance(stray.id), "nothing wants it to run")
-        } else {
-            Planned::new(Action::ForgetInstance(stray.id), "it is gone")
-        });
-    }
-    planned
-}
-
-fn plan_one(
-    state: &State,
-    observed: &Observed,
-    i: &Instance,
-    seen: Option<&InstanceSeen>,
-    now: Time,
-) -> Option<Planned> {
-    let current = seen.filter(|s| s.attempt == i.attempt);
-    let runs = current.is_some_and(InstanceSeen::runs);
-    if let Some(retired) = i.retired {
-        let why = drained(state, observed, i, retired, now)?;
-        return seen.is_some_and(InstanceSeen::runs).then(|| Planned::new(Action::StopInstance(i.id), why));
-    }
-    match &i.condition {
-        Condition::Starting { .. } if current.is_none() => {
-            let release = state.releases.get(&i.release)?;
-            let spec = InstanceSpec {
-                id: i.id,
-                attempt: i.attempt,
-                service: i.service.clone(),
-                release: i.release,
-                artifact: release.artifact,
-                run: (*release.run).clone(),
-            };
-            Some(Planned::new(Action::StartInstance(Box::new(spec)), "it shall run and the driver does not have it"))
-        }
-        Condition::Condemned { .. } if runs => Some(Planned::new(Action::StopInstance(i.id), "it shall be restarted")),
-        Condition::Starting { .. }
-        | Condition::Ready { .. }
-        | Condition::Unready { .. }
-        | Condition::Condemned { .. }
-        | Condition::Ended { .. }
-        | Condition::Failed { .. } => None,
-    }
-}
-
-/// How long all instances of a service take to drain and stop at most.
-pub(crate) fn longest_stop(state: &State, change: &Change) -> Span {
-    let service = state.services.get(&change.service);
-    let run = service.and_then(|s| state.releases.get(&s.running?)).map(|r| &r.run);
-    let drain = service.map_or(Span::ZERO, |s| s.spec.traffic.drain_deadline);
-    drain + SILENCE + run.map_or(Span::ZERO, |r| r.stop_deadline)
-}
-
-/// Why a retired instance may be stopped now; `None` while it may still have requests.
-fn drained(state: &State, observed: &Observed, i: &Instance, retired: Retired, now: Time) -> Option<&'static str> {
-    let spec = state.services.get(&i.service).map(|s| &s.spec);
-    let deadline = spec.map_or(Span::seconds(30), |s| s.traffic.drain_deadline);
-    let takes_requests = spec.is_none_or(|s| !s.routes.is_empty());
-    let knows = observed.proxy.as_ref().is_some_and(|proxy| proxy.generation >= retired.generation);
-    let waited = now.since(retired.at);
-    match observed.in_flight(i.id) {
-        Some(0) if knows => Some("it is retired and has no requests any more"),
-        None | Some(0) if !takes_requests => Some("it is retired and takes no requests"),
-        // A moment more than the data plane gives its connections, so that it is the one who ends and counts them.
-        Some(_) if knows && waited > deadline + Span(1_000) => Some("it is retired and its drain deadline has passed"),
-        // A data plane that has not taken the table may still send it requests.
-        Some(_) | None if waited > deadline + SILENCE => {
-            Some("it is retired and the data plane has been silent for too long")
-        }
-        Some(_) | None => None,
-    }
 }
 
 pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
