@@ -1,0 +1,182 @@
+//! The terms a rollout is begun on, and how they read in a plan.
+
+use crate::{
+    State,
+    change::{self, propose::Step},
+};
+use model::{Judgement, OnDeadline, Ratio, ReleaseId, ServiceSpec, Span, Strategy};
+use serde::{Deserialize, Serialize};
+
+/// The terms a rollout was begun on; later edits of the service do not alter them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Terms {
+    /// How the release takes over.
+    pub strategy: Strategy,
+    /// The canary's shares. For `rolling`, not used.
+    pub steps: Vec<Ratio>,
+    /// How long each step is held at least.
+    pub step_time: Span,
+    /// How long after the first step it must be decided; `None`: it is not judged.
+    pub deadline: Option<Span>,
+    /// What happens when it is not.
+    pub on_deadline: OnDeadline,
+    /// How long the old release stays warm after promotion.
+    pub hold_back: Span,
+    /// What evidence it takes; `None`: none.
+    pub judgement: Option<Judgement>,
+    /// What evidence it takes to go back while the old release is kept warm, compared with what was usual before.
+    #[serde(default)]
+    pub watch: Option<Judgement>,
+}
+
+impl Terms {
+    /// The terms of a service for its next release.
+    pub(crate) fn of(state: &State, spec: &ServiceSpec, strategy: Option<Strategy>, from: Option<ReleaseId>) -> Terms {
+        let rollout = &spec.rollout;
+        let has_routes = !spec.routes.is_empty();
+        let strategy = change::propose::effective(strategy.unwrap_or(rollout.strategy), has_routes);
+        // A release that answers nobody is nothing to be compared with, and nothing to go back to: whoever repairs a
+        // service that is down must not wait for evidence.
+        let answers = from.is_some_and(|from| state.ready(from) > 0);
+        let strategy = match strategy {
+            Strategy::Canary | Strategy::Rolling if from.is_some() && !answers => Strategy::BlueGreen,
+            Strategy::Canary | Strategy::Rolling | Strategy::BlueGreen | Strategy::Recreate => strategy,
+        };
+        let concurrent = answers && has_routes && matches!(strategy, Strategy::Canary | Strategy::Rolling);
+        let stays_warm = answers && matches!(strategy, Strategy::Canary | Strategy::BlueGreen);
+        Terms {
+            strategy,
+            steps: rollout.steps.clone(),
+            step_time: rollout.step_time,
+            deadline: (concurrent && strategy == Strategy::Canary).then_some(rollout.deadline),
+            on_deadline: rollout.on_deadline,
+            hold_back: if stays_warm { rollout.hold_back } else { Span::ZERO },
+            judgement: concurrent.then(|| rollout.judgement.clone()),
+            // With nothing beside it, a slower release looks just like a busier hour: only failures are watched.
+            watch: (stays_warm && has_routes)
+                .then(|| Judgement { latency_tolerance: Ratio::ZERO, ..rollout.judgement.clone() }),
+        }
+    }
+
+    /// The terms of a return to a proven release: as fast as it can be ready, without analysis.
+    pub(crate) fn return_to_proven(spec: &ServiceSpec) -> Terms {
+        Terms {
+            strategy: if spec.rollout.strategy == Strategy::Recreate {
+                Strategy::Recreate
+            } else {
+                Strategy::BlueGreen
+            },
+            steps: Vec::new(),
+            step_time: Span::ZERO,
+            deadline: None,
+            on_deadline: OnDeadline::Hold,
+            hold_back: Span::ZERO,
+            judgement: None,
+            watch: None,
+        }
+    }
+
+    /// What will be done, for a plan.
+    pub(crate) fn steps(&self, spec: &ServiceSpec, from: Option<ReleaseId>) -> Vec<Step> {
+        let step = |what: String, because: &str| Step { what, because: because.to_owned() };
+        let n = spec.replicas;
+        let Some(from) = from else {
+            return vec![step(
+                format!("start {} and send requests when all are ready", instances(n)),
+                "nothing runs yet",
+            )];
+        };
+        let warm = || match self.hold_back {
+            Span::ZERO => step(format!("stop {from}"), "nobody uses it any more"),
+            span => step(format!("keep {from} warm for {span}, then stop it"), "a return is then a matter of moments"),
+        };
+        match self.strategy {
+            Strategy::Canary => {
+                let shares: Vec<_> = self.steps.iter().map(Ratio::to_string).collect();
+                let judgement = self.judgement.clone().unwrap_or_default();
+                vec![
+                    step(
+                        format!("start {} beside {from}", instances(n)),
+                        "users notice nothing of a release that does not start",
+                    ),
+                    step(
+                        format!(
+                            "send the new release {} of the requests, each for at least {}",
+                            shares.join(", "),
+                            self.step_time
+                        ),
+                        "every request is evidence; few users feel a bad release",
+                    ),
+                    step(
+                        format!("roll back at once when it is worse (false alarm ≤ {})", judgement.false_alarm),
+                        "the data plane judges every request and stops exposing users by itself",
+                    ),
+                    step(
+                        format!("promote it when failures are not worse by more than {}", judgement.tolerance),
+                        "a good release should not wait for a timer",
+                    ),
+                    warm(),
+                ]
+            }
+            Strategy::BlueGreen => vec![
+                step(
+                    format!("start {} beside {from}", instances(n)),
+                    "users notice nothing of a release that does not start",
+                ),
+                step("send the new release all requests at once".into(), "the strategy is blue-green"),
+                warm(),
+            ],
+            Strategy::Rolling => vec![
+                step(
+                    format!("replace {} one by one, each held for {}", instances(n), self.step_time),
+                    "never fewer instances ready than wanted",
+                ),
+                step(
+                    "undo it when the new release is worse".into(),
+                    "both releases are judged on the requests they get",
+                ),
+            ],
+            Strategy::Recreate => vec![
+                step(
+                    format!("drain and stop all instances of {from}"),
+                    "the strategy is recreate: the two must not run together",
+                ),
+                step(
+                    format!("start {} of the new release", instances(n)),
+                    "requests wait in the meantime, for a few seconds at most",
+                ),
+            ],
+        }
+    }
+
+    pub(crate) fn blast_radius(&self, spec: &ServiceSpec, from: Option<ReleaseId>) -> String {
+        let who =
+            if spec.routes.is_empty() { "no request is concerned; the work it does is" } else { "all its requests" };
+        match (from, self.strategy, self.steps.first()) {
+            (None, _, _) => "nobody uses it yet".to_owned(),
+            (Some(_), Strategy::Canary, Some(first)) => {
+                format!("{first} of its requests first, more only as evidence allows")
+            }
+            (Some(_), Strategy::Rolling, _) => format!("1 of {} instances first", spec.replicas),
+            (Some(_), Strategy::Canary | Strategy::BlueGreen | Strategy::Recreate, _) => who.to_owned(),
+        }
+    }
+
+    pub(crate) fn reversibility(&self, from: Option<ReleaseId>) -> String {
+        match (from, self.strategy) {
+            (None, _) => "cancel it; there is nothing to return to".to_owned(),
+            (Some(from), Strategy::Canary | Strategy::BlueGreen) if self.hold_back > Span::ZERO => {
+                format!(
+                    "undone in moments until {} after promotion: {from} stays warm; later by a rollback",
+                    self.hold_back
+                )
+            }
+            (Some(from), _) => format!("undone by starting {from} again"),
+        }
+    }
+}
+
+/// A number of instances, for people.
+pub(crate) fn instances(n: u32) -> String {
+    if n == 1 { "1 instance".to_owned() } else { format!("{n} instances") }
+}
