@@ -45,6 +45,16 @@ fn release(version: &str, faults: &'static str, reason: &'static str) -> Release
     Release { version: version.to_owned(), faults, reason }
 }
 
+/// Plays the demo where it leaves nothing behind.
+pub(crate) fn check(workspace: &Workspace) -> Result<(), Error> {
+    let dir = std::env::temp_dir().join(format!("quarterdeck-demo-{}", std::process::id()));
+    let played = run(workspace, &Options { yes: true, dir: dir.clone() });
+    match std::fs::remove_dir_all(&dir) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Write { path: dir, source }),
+        Ok(()) | Err(_) => played,
+    }
+}
+
 /// Plays the demo.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Error> {
     let dir = std::env::current_dir().unwrap_or_else(|_| workspace.root.clone()).join(&options.dir);

@@ -5,6 +5,7 @@
 //! therefore never say `0 failed` of a run that failed.
 
 use crate::{
+    demo,
     error::Error,
     generated, peers, tidy,
     workspace::{Workspace, succeed},
@@ -39,6 +40,7 @@ const STEPS: &[Step] = &[
         doc.env("RUSTDOCFLAGS", "-D warnings");
         passes(doc)
     }),
+    ("demo", |workspace| demo::check(workspace).map(|()| Outcome::Passed)),
     ("dependencies", dependencies),
 ];
 
