@@ -224,7 +224,9 @@ fn forward(
         return Vec::new();
     }
     let verdict = evidence.map_or(Verdict::NoData, |e| e.verdict);
-    match (verdict == Verdict::SharedOutage, rollout.in_outage()) {
+    // With nothing left of the old release there is nothing to share an outage with, and nobody would see it end.
+    let shared = verdict == Verdict::SharedOutage && state.instances_of(from).next().is_some();
+    match (shared, rollout.in_outage()) {
         (true, false) => {
             let because = format!("{from} and {} got worse together, so something they share is failing", rollout.to);
             return vec![draft(change, Fact::Held { change: id, because, until: Until::OutageEnds })];
