@@ -19,6 +19,8 @@ const PREFACE: &str =
 pub(crate) enum What {
     /// Appending to, reading and verifying the ledger
     Ledger,
+    /// Reading the ledger into the state
+    Fold,
     /// Errors of the judge and how soon it decides
     Judge,
     /// Starting, deploying, memory, and a hundred deploys under load
@@ -38,6 +40,8 @@ struct Section {
 enum By {
     /// An example program of a crate.
     Example { package: &'static str, example: &'static str },
+    /// One that needs a directory to measure in, on the disk that builds are on.
+    ExampleOnDisk { package: &'static str, example: &'static str },
     /// A measurement of this program's own, from outside.
     Own(fn(&Workspace) -> Result<String, Error>),
 }
@@ -48,7 +52,13 @@ const SECTIONS: &[Section] = &[
         what: What::Ledger,
         name: "ledger",
         title: "The ledger",
-        by: By::Example { package: "store", example: "ledger_figures" },
+        by: By::ExampleOnDisk { package: "store", example: "ledger_figures" },
+    },
+    Section {
+        what: What::Fold,
+        name: "fold",
+        title: "The fold",
+        by: By::Example { package: "control", example: "fold_rate" },
     },
     Section {
         what: What::Judge,
@@ -67,6 +77,17 @@ pub(crate) fn run(workspace: &Workspace, what: What) -> Result<(), Error> {
                 println!("$ {}", shown(&command));
                 (shown(&command), output(&mut command)?)
             }
+            By::ExampleOnDisk { package, example } => {
+                let directory = workspace.target.join(example);
+                let mut command = workspace.cargo(["run", "--release", "-p", package, "--example", example, "--"]);
+                let shown = format!("{} DIRECTORY", shown(&command));
+                println!("$ {shown}");
+                let figures = output(command.arg(&directory));
+                if directory.exists() {
+                    fs::remove_dir_all(&directory).map_err(|source| Error::Write { path: directory, source })?;
+                }
+                (shown, figures?)
+            }
             By::Own(measure) => (format!("cargo xtask bench {}", section.name), measure(workspace)?),
         };
         print!("{figures}");
@@ -80,6 +101,10 @@ pub(crate) fn run(workspace: &Workspace, what: What) -> Result<(), Error> {
 /// What a program printed, as it is when it is Markdown and as a block of text otherwise.
 fn as_markdown(figures: &str) -> String {
     let figures = figures.trim_end();
+    let rows_only = figures.starts_with('|') && !figures.lines().nth(1).is_some_and(|line| line.starts_with("|-"));
+    if rows_only {
+        return format!("| what | figure |\n|---|---|\n{figures}");
+    }
     if figures.trim_start().starts_with(['|', '#', '-']) {
         figures.to_owned()
     } else {
@@ -128,7 +153,8 @@ mod tests {
 
     #[test]
     fn text_that_is_not_markdown_becomes_a_block() {
-        assert_eq!(as_markdown("| a |\n"), "| a |");
+        assert_eq!(as_markdown("| a |\n|---|\n| 1 |\n"), "| a |\n|---|\n| 1 |");
+        assert_eq!(as_markdown("| a | 1 |\n"), "| what | figure |\n|---|---|\n| a | 1 |");
         assert_eq!(as_markdown("1 2\n"), "```text\n1 2\n```");
     }
 }
