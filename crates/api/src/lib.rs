@@ -4,9 +4,9 @@
 //! or submits a command to the event loop through [`Loop`], and every request passes `policy`: reads where they are
 //! dispatched (`endpoint::permit`), commands inside `control`. What needs a disk or a driver is asked of a [`Backend`].
 //!
-//! - [`serve`] answers on a Unix socket, where the peer's operating-system user is the actor, and on loopback TCP with a
+//! - [`serve()`] answers on a Unix socket, where the peer's operating-system user is the actor, and on loopback TCP with a
 //!   token. Everything is bounded: connections, requests, streams, bodies, waits.
-//! - Each endpoint is defined once, in `endpoints`: from that come its route and its part of [`openapi`].
+//! - Each endpoint is defined once, in `endpoints`: from that come its route and its part of [`openapi()`].
 //! - Every error is a [`Problem`]: a code for programs, a message and a hint for people.
 //! - [`client::Client`] is the typed client; it speaks the same [`message`]s.
 //!

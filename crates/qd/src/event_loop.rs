@@ -88,12 +88,23 @@ impl<S: Keeper> EventLoop<S> {
     pub(crate) fn run(mut self, mut events: mpsc::Receiver<Event>) -> S {
         let mut observed = Observed::default();
         let mut snapshot_at = self.numbering.next().0;
+        // By how much the clock was stepped and the deadlines in the ledger were not: until that is durable.
+        let mut owed_ms = 0_i64;
         // Why the last append failed. Only one that succeeds shows that the reason is gone.
         let mut refusing = None;
         self.publish(&observed, None);
         while let Some(first) = events.blocking_recv() {
             let tick = matches!(first, Event::Tick);
+            if let Some(by_ms) = self.clock.stepped() {
+                tracing::warn!(by_ms, "the machine's clock was set");
+                owed_ms = by_ms.saturating_add(owed_ms);
+            }
+            let length = self.numbering.next().0;
             let mut turn = Turn::begin(&self.state, &self.numbering, &self.policy, &mut observed, &mut self.clock);
+            if owed_ms != 0 {
+                // Before anything that happens by the new time.
+                turn.record(&Input::ClockStepped(owed_ms));
+            }
             let mut end = turn.take(first);
             while !end && turn.groups.len() <= 1 {
                 let Ok(next) = events.try_recv() else { break };
@@ -104,6 +115,9 @@ impl<S: Keeper> EventLoop<S> {
             }
             let Turn { groups, waiting, .. } = turn;
             let outcome = self.commit(&groups);
+            if outcome.length > length {
+                owed_ms = 0;
+            }
             if !groups.is_empty() && refusing != outcome.stopped {
                 refusing.clone_from(&outcome.stopped);
                 match &refusing {
@@ -217,12 +231,8 @@ impl<'l> Turn<'l> {
             Event::Report(report) => self.observed.take_report(*report),
             Event::Tripped(change, evidence) => self.observed.take_evidence(change, *evidence),
             Event::ProxyLost => self.observed.lose_proxy(),
-            Event::Tick => {
-                if let Some(by_ms) = self.clock.stepped() {
-                    tracing::warn!(by_ms, "the machine's clock was set");
-                    self.record(&Input::ClockStepped(by_ms));
-                }
-            }
+            // Every turn looks at the time; a tick is a turn that has no other reason.
+            Event::Tick => {}
             Event::End(afterwards) => {
                 if afterwards == Afterwards::Stop {
                     self.record(&Input::Halting);

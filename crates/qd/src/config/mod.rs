@@ -1,6 +1,6 @@
 //! The configuration `quarterdeck.toml`: found, read, checked.
 //!
-//! [`keys`] is the one definition: files are read by it, the reference ([`reference`]) is written from it. Nothing here
+//! [`keys`] is the one definition: files are read by it, the reference ([`mod@reference`]) is written from it. Nothing here
 //! talks to a server or changes anything; the only files read are the configuration and those it names. All that is
 //! wrong with a file is told at once, with line, column and what is allowed; a value from a secrets file is never part
 //! of any text.

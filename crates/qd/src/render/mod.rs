@@ -4,7 +4,7 @@
 //! What always holds: no line is longer than the width it is given, except for a single word that is; colour repeats
 //! what a word already says.
 //!
-//! Start reading at [`status`].
+//! Start reading at [`mod@status`].
 
 mod change;
 mod entry;

@@ -65,13 +65,13 @@ fn two_services_on_one_route_are_both_named() {
     check(
         text,
         expect![[r#"
-        error: shop has the route */ already, on line 2
-         --> quarterdeck.toml:5:29
-          |
-        5 | routes = ["shop.localhost", "/"]
-          |                             ^^^
-          = give one of them another host or path
-    "#]],
+            error: shop has the route / already, on line 2
+             --> quarterdeck.toml:5:29
+              |
+            5 | routes = ["shop.localhost", "/"]
+              |                             ^^^
+              = give one of them another host or path
+        "#]],
     );
 }
 
