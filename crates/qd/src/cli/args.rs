@@ -211,6 +211,8 @@ pub(crate) enum Command {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Show who you are to Quarterdeck, and what you may do
+    Whoami,
     /// Check this machine and this installation, and say what to do about what is wrong
     Doctor,
     /// Print a script that completes commands in a shell
@@ -292,11 +294,24 @@ pub(crate) enum Ledger {
     /// Check every entry, the tree over them and the signature
     Verify {
         /// Check this exported directory instead of the ledger of the data directory
-        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        directory: Option<PathBuf>,
+        /// The same as DIR
+        #[arg(long, value_name = "DIR", conflicts_with = "directory", value_hint = ValueHint::DirPath)]
         export: Option<PathBuf>,
         /// Accept only what was signed by this key
         #[arg(long, value_name = "VKEY")]
         key: Option<String>,
+    },
+    /// Take a restored or copied ledger as what it is now, under a new key
+    ///
+    /// For a copy that `qd serve` refuses because another one was signed here, or elsewhere, after it. What the old key
+    /// signed stays valid for the old history; nobody can mistake this one for it. Never adopt a copy while the original
+    /// may still be written.
+    Adopt {
+        /// Do not ask for confirmation
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Write the ledger to a new directory that anyone can verify
     Export {

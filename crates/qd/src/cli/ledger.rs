@@ -22,7 +22,10 @@ const MOST_LINES: usize = 100_000;
 pub(crate) fn run(context: &Context, command: &Ledger) -> Result<(), Failure> {
     match command {
         Ledger::Show { from, limit } => show(context, *from, *limit),
-        Ledger::Verify { export, key } => verify(context, export.as_deref(), key.as_deref()),
+        Ledger::Verify { directory, export, key } => {
+            verify(context, directory.as_deref().or(export.as_deref()), key.as_deref())
+        }
+        Ledger::Adopt { yes } => adopt(context, *yes),
         Ledger::Export { directory } => export(context, directory),
     }
 }
@@ -123,6 +126,25 @@ fn verify(context: &Context, export: Option<&Path>, key: Option<&str>) -> Result
             render::count(signed),
             head.root
         )
+    })
+}
+
+fn adopt(context: &Context, yes: bool) -> Result<(), Failure> {
+    let place = context.ledger()?;
+    let size = Reader::open(&place)?.size()?;
+    context.out.note(|ink| {
+        let text = format!(
+            "The {} entries in {} are verified and become the ledger of this installation, signed by a new key. What the old key signed stays valid for the old history. Do this only when no other copy will be written again.",
+            render::count(size),
+            shown(&place.dir)
+        );
+        render::wrap(&text, ink.width, "")
+    });
+    context.out.confirm("Adopt it?", yes)?;
+    store::Ledger::adopt(&place)?;
+    let key = Reader::open(&place)?.verifier()?.to_string();
+    context.out.result(&json!({ "adopted": true, "entries": size, "key": key }), |_| {
+        format!("Adopted. `qd serve` takes it from here.\nkey  {key}\n")
     })
 }
 

@@ -94,6 +94,19 @@ fn subject_of(context: &Context, text: &str) -> Result<String, Failure> {
     }
 }
 
+/// Shows as whom requests are recorded, and what that actor is here.
+pub(crate) async fn whoami(context: &Context) -> Result<(), Failure> {
+    let me = context.client()?.whoami().await?;
+    context.out.result(&me, |_| {
+        let role = match me.role {
+            Some(policy::Role::Owner) => "an owner here, who may do everything",
+            Some(policy::Role::Viewer) => "a viewer here, who may look",
+            None => "nothing here yet; an owner can name you under [access] in quarterdeck.toml",
+        };
+        format!("{}: {role}\n", me.actor)
+    })
+}
+
 /// Shows what a service prints.
 pub(crate) async fn logs(
     context: &Context,

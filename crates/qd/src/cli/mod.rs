@@ -87,6 +87,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Down { keep_services, dry_run, yes } => {
             wait(run::down(context, run::Down { keep_services, dry_run, yes }))
         }
+        Command::Whoami => wait(look::whoami(context)),
         Command::Doctor => wait(doctor::doctor(context)),
     }
 }
