@@ -107,6 +107,11 @@ pub(crate) enum Error {
     /// The API cannot be served.
     #[error(transparent)]
     Api(#[from] api::Error),
+    /// The loop ended by itself, which is a defect.
+    #[error(
+        "the control loop ended by itself, which is a defect of Quarterdeck: services and their traffic go on; start `qd serve` again, it takes them over, and report what it printed before this"
+    )]
+    LoopEnded,
     /// The tokens of programs cannot be read.
     #[error(transparent)]
     Tokens(#[from] tokens::Error),
@@ -177,7 +182,12 @@ pub(crate) async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afte
         clock: Clock::since(opened.last),
         outlets,
     };
-    let turning = std::thread::Builder::new().name("qd-loop".into()).spawn(move || drop(turn(event_loop, inbox)));
+    let (turns, loop_ended) = oneshot::channel::<()>();
+    let turning = std::thread::Builder::new().name("qd-loop".into()).spawn(move || {
+        // Dropped when the thread ends, however it ends.
+        let _turns = turns;
+        drop(turn(event_loop, inbox));
+    });
     let turning = turning.map_err(system("starting the loop's thread"))?;
 
     let data_plane =
@@ -206,6 +216,7 @@ pub(crate) async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afte
         _ = interrupted.recv() => Afterwards::Stop,
         _ = terminated.recv() => Afterwards::Stop,
         Some(request) = stopping.recv() => request.services,
+        _ = loop_ended => return Err(Error::LoopEnded),
     };
 
     // The loop ends first: nothing may be started again while everything stops.
