@@ -39,12 +39,12 @@ impl Verb {
     fn announce(self, view: &ChangeView) -> String {
         let to = view.rollout.as_ref().map_or("the new release".to_owned(), |r| r.to.to_string());
         match self {
-            Verb::Promote => format!("{to} gets all requests now, without waiting for the evidence."),
-            Verb::Pause => format!("{} stays where it is; its guard goes on watching.", view.id),
-            Verb::Resume => format!("{} goes on.", view.id),
-            Verb::Cancel if view.phase == Phase::WaitingApproval => format!("{} is withdrawn.", view.id),
-            Verb::Cancel => format!("{} is undone: requests return to what was there before.", view.id),
-            Verb::Approve => format!("You agree to the plan {}.", view.plan.digest.short()),
+            Verb::Promote => format!("{to} will get all requests now, without waiting for the evidence."),
+            Verb::Pause => format!("{} will stay where it is; its guard goes on watching.", view.id),
+            Verb::Resume => format!("{} will go on.", view.id),
+            Verb::Cancel if view.phase == Phase::WaitingApproval => format!("{} will be withdrawn.", view.id),
+            Verb::Cancel => format!("{} will be undone: requests return to what was there before.", view.id),
+            Verb::Approve => format!("You are about to agree to the plan {}.", view.plan.digest.short()),
         }
     }
 
@@ -118,7 +118,7 @@ pub(crate) async fn rollback(
     };
     expected(intent, &active)?;
     let from = active.rollout.as_ref().and_then(|r| r.from).map_or(String::new(), |r| format!(" to {r}"));
-    let text = format!("{} is undone: all requests of {service} return{from}, which still runs.", active.id);
+    let text = format!("{} will be undone: all requests of {service} return{from}, which still runs.", active.id);
     if intent.dry_run {
         let document = json!({ "change": active, "would": command });
         return context.out.result(&document, |ink| render::wrap(&text, ink.width, ""));
