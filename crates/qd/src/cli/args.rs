@@ -13,7 +13,7 @@ pub(crate) const CHANGE_OPTIONS: &str = "Options of every change";
 
 /// Run production through one door: every change is planned, watched, reversible and recorded.
 #[derive(Parser, Debug)]
-#[command(name = "qd", version, max_term_width = 100, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(name = "qd", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
     after_help = "Begin with `qd init`, then `qd serve`. In another terminal: `qd apply`, `qd deploy`, `qd status`."
 )]
@@ -335,6 +335,39 @@ pub(crate) enum Config {
 pub(crate) struct ServiceArg {
     pub(crate) environment: Option<EnvironmentName>,
     pub(crate) name: ServiceName,
+}
+
+impl Command {
+    /// The one service that is named.
+    pub(crate) fn service(&self) -> Option<&ServiceArg> {
+        match self {
+            Command::Deploy(Deploy { service, .. })
+            | Command::Logs { service, .. }
+            | Command::Rollback { service, .. }
+            | Command::Scale { service, .. } => Some(service),
+            Command::Status { service, .. } => service.as_ref(),
+            Command::Init { .. }
+            | Command::Serve(_)
+            | Command::Plan { .. }
+            | Command::Apply { .. }
+            | Command::Why { .. }
+            | Command::Promote(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
+            | Command::Cancel(_)
+            | Command::Approve(_)
+            | Command::Change { .. }
+            | Command::Changes { .. }
+            | Command::Ledger(_)
+            | Command::Config(_)
+            | Command::Token(_)
+            | Command::Down { .. }
+            | Command::Whoami
+            | Command::Doctor
+            | Command::Completions { .. }
+            | Command::Gen { .. } => None,
+        }
+    }
 }
 
 impl FromStr for ServiceArg {

@@ -168,11 +168,11 @@ impl Failure {
         match self {
             Failure::Server(error) => error.hint(),
             Failure::Usage { hint, .. } | Failure::Refused { hint, .. } | Failure::Other { hint, .. } => hint,
+            Failure::Ledger(error) => ledger_hint(error),
+            Failure::Serve(error) => error.of_ledger().map_or("", ledger_hint),
             Failure::Config(_)
             | Failure::Undone
-            | Failure::Ledger(_)
             | Failure::Unfit(_)
-            | Failure::Serve(_)
             | Failure::Runtime(_)
             | Failure::Tokens(_)
             | Failure::File { .. }
@@ -198,6 +198,18 @@ impl Failure {
             error["problems"] = problems.places().map(place).collect();
         }
         json!({ "error": error })
+    }
+}
+
+/// What to do about a ledger that is not what it should be.
+fn ledger_hint(error: &store::Error) -> &'static str {
+    use store::Error as E;
+    if matches!(error, E::Damaged { .. } | E::Unreadable { .. }) {
+        "`qd ledger verify` names what is wrong; `qd ledger show` and `qd why` still read what is sound"
+    } else if matches!(error, E::Behind { .. } | E::Forked { .. } | E::Elsewhere { .. } | E::HeadMissing { .. }) {
+        "`qd ledger show` reads it; `qd ledger adopt` takes it as it is, under a new key, once the newer one is gone for good"
+    } else {
+        ""
     }
 }
 

@@ -99,10 +99,10 @@ fn verify(context: &Context, export: Option<&Path>, key: Option<&str>) -> Result
         })?),
         None => None,
     };
-    let progress = |checked| context.out.note(|_| format!("{} entries checked\n", render::count(checked)));
+    let progress = |checked| context.out.note(|_| format!("{} checked\n", render::many(checked, "entry")));
     let (place, verified, signer) = match export {
         Some(directory) => {
-            let verified = verify_export(directory, trusted.as_ref(), progress)?;
+            let verified = verify_export(directory, trusted.as_ref(), progress).map_err(unsound_export)?;
             (directory.to_owned(), verified, "its key".to_owned())
         }
         None => {
@@ -116,17 +116,25 @@ fn verify(context: &Context, export: Option<&Path>, key: Option<&str>) -> Result
     context.out.result(&document, |ink| {
         let unsigned = match head.size - signed {
             0 => String::new(),
+            1 => "; the last one is not signed yet".to_owned(),
             n => format!("; the last {} are not signed yet", render::count(n)),
         };
         format!(
-            "{} {}: {} entries, {} of them signed by {signer}{unsigned}\nroot {}\n",
+            "{} {}: {}, {} of them signed by {signer}{unsigned}\nroot {}\n",
             shown(&place),
             ink.good("is sound"),
-            render::count(head.size),
+            render::many(head.size, "entry"),
             render::count(signed),
             head.root
         )
     })
+}
+
+/// An export is a copy: what is said of a damaged ledger, which nobody may write any more, is not true of it.
+fn unsound_export(error: store::Error) -> Failure {
+    let store::Error::Damaged { dir, wrong } = error else { return Failure::Ledger(error) };
+    let what = format!("{} is not a sound export: {}", shown(&dir), runtime::in_full(&wrong));
+    Failure::other(what, "do not rely on it; get another copy from where it was made, or export again")
 }
 
 fn adopt(context: &Context, yes: bool) -> Result<(), Failure> {
@@ -134,9 +142,9 @@ fn adopt(context: &Context, yes: bool) -> Result<(), Failure> {
     let size = Reader::open(&place)?.size()?;
     context.out.note(|ink| {
         let text = format!(
-            "The {} entries in {} are verified and become the ledger of this installation, signed by a new key. What the old key signed stays valid for the old history. Do this only when no other copy will be written again.",
-            render::count(size),
-            shown(&place.dir)
+            "What is in {} ({}) is verified and becomes the ledger of this installation, signed by a new key. What the old key signed stays valid for the old history. Do this only when no other copy will be written again.",
+            shown(&place.dir),
+            render::many(size, "entry")
         );
         render::wrap(&text, ink.width, "")
     });
@@ -150,14 +158,14 @@ fn adopt(context: &Context, yes: bool) -> Result<(), Failure> {
 
 fn export(context: &Context, directory: &Path) -> Result<(), Failure> {
     let reader = Reader::open(&context.ledger()?)?;
-    let progress = |written| context.out.note(|_| format!("{} entries written\n", render::count(written)));
+    let progress = |written| context.out.note(|_| format!("{} written\n", render::many(written, "entry")));
     let head = reader.export(directory, progress)?;
     let key = reader.verifier()?.to_string();
     let document = json!({ "directory": directory, "entries": head.size, "root": head.root, "key": key });
     context.out.result(&document, |_| {
         format!(
-            "{} entries are in {}\nkey  {key}\nroot {}\nAnyone can check it: qd ledger verify --export {}\n",
-            render::count(head.size),
+            "{} written to {}\nkey  {key}\nroot {}\nAnyone can check it: qd ledger verify {}\n",
+            render::many(head.size, "entry"),
             directory.display(),
             head.root,
             directory.display()

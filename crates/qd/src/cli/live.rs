@@ -1,5 +1,6 @@
 //! A block of lines on a terminal that is written anew in place.
 
+use crate::render::many;
 use std::io::{self, Write as _};
 
 /// The block. It stays as it was last when dropped.
@@ -28,7 +29,7 @@ impl Live {
         let mut body: String = text.lines().take(fitting).map(|line| format!("{line}\x1b[K\n")).collect();
         self.lines = all.min(fitting);
         if all > fitting {
-            body += &format!("… and {} more lines\x1b[K\n", all - fitting);
+            body += &format!("… and {} more\x1b[K\n", many((all - fitting) as u64, "line"));
             self.lines += 1;
         }
         // Nothing is lost when it cannot be shown.

@@ -17,6 +17,7 @@ mod follow;
 mod ledger;
 mod live;
 mod look;
+mod meant;
 mod out;
 mod propose;
 mod reference;
@@ -39,9 +40,11 @@ use steer::Verb;
 pub(crate) fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let context = Context::new(global);
+    let typed = command.service().cloned();
     match run(&context, command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            let failure = meant::suggest(&context, typed.as_ref(), failure);
             context.out.failure(&failure);
             ExitCode::from(failure.exit_code())
         }
@@ -93,7 +96,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
 }
 
 /// Waits for what talks to the server.
-fn wait(asked: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn wait<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::file("start", "the event loop of this program"))?.block_on(asked)
 }

@@ -54,14 +54,20 @@ pub(crate) async fn propose(
     let request =
         CommandRequest { command, reason, expect: Some(plan.digest), on_behalf_of: intent.on_behalf_of.clone() };
     let submitted = client.command(&request).await?;
-    begun(context, &submitted)?;
+    if !intent.detach || out.json {
+        begun(context, &submitted)?;
+    }
     // A change may also end others, whose place it takes. The new ones have the highest ids.
     let new = &submitted.changes[submitted.changes.len().saturating_sub(plan.changes.len())..];
     if !intent.detach {
         return follow::follow(context, new, Wanted::Done).await;
     }
     for id in new {
-        out.note(|_| format!("Follow it with `qd change {id} --follow`.\n"));
+        if !out.json {
+            // The result, also for a script that wants nothing else.
+            out.write(&format!("{id}\n"))?;
+        }
+        out.note(|_| format!("It is recorded; follow it with `qd change {id} --follow`.\n"));
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ pub(crate) fn text() -> String {
     let change = cli.find_subcommand("deploy").into_iter().flat_map(Command::get_arguments);
     text += &arguments(change.filter(|a| a.get_help_heading() == Some(CHANGE_OPTIONS)));
     text += "\n## Commands\n";
-    for command in cli.get_subcommands().filter(|c| !c.is_hide_set()) {
+    for command in shown(&cli) {
         describe(&mut text, command, "qd");
     }
     text
@@ -50,9 +50,14 @@ pub(crate) fn change() -> String {
     )
 }
 
+/// The commands below one. `help` repeats them all.
+fn shown(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help")
+}
+
 fn describe(text: &mut String, command: &Command, parent: &str) {
     let name = format!("{parent} {}", command.get_name());
-    let children: Vec<&Command> = command.get_subcommands().filter(|c| !c.is_hide_set()).collect();
+    let children: Vec<&Command> = shown(command).collect();
     if children.is_empty() {
         *text += &format!("\n### `{}`\n\n", usage(command, &name));
         let about = command.get_long_about().or(command.get_about());

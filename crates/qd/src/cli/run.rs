@@ -122,6 +122,6 @@ pub(crate) async fn down(context: &Context, asked: Down) -> Result<(), Failure> 
     let stopped = serve::stop_without_serve(&context.data()?).await?;
     out.result(&json!({ "stopped": true, "services": services, "instances": stopped.instances }), |_| {
         let lost = if stopped.lost > 0 { format!("; {} had to be killed", stopped.lost) } else { String::new() };
-        format!("Stopped: {} instances{lost}.\n", stopped.instances)
+        format!("Stopped: {}{lost}.\n", render::many(stopped.instances as u64, "instance"))
     })
 }

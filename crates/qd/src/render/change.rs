@@ -22,7 +22,7 @@ pub(crate) fn change(view: &ChangeView, now: Time, ink: Ink) -> String {
     );
     text += &wrap(&format!("“{}”", view.reason), ink.width, "  ");
     let step = step_of(view).map_or(String::new(), |step| format!("{step}: "));
-    text += &wrap(&format!("{step}{}", view.progress), ink.width, "  ");
+    text += &wrap(&format!("{step}{}", progress(view)), ink.width, "  ");
     if let Some(rollout) = &view.rollout {
         text += &evidence(rollout, ink);
         let undecided = view.open && view.phase != Phase::HoldingBack && view.phase != Phase::Undoing;
@@ -42,6 +42,16 @@ pub(crate) fn change(view: &ChangeView, now: Time, ink: Ink) -> String {
         text += &ink.flow("  ", can.into_iter().map(|command| ink.dim(command)));
     }
     text
+}
+
+/// How far a change is. What an instance waits for is said of it without naming it: `… are ready: waits for its turn`.
+fn progress(view: &ChangeView) -> String {
+    match view.progress.split_once(" are ready: ") {
+        Some((ready, waits)) if waits.starts_with("is ") || waits.starts_with("waits ") => {
+            format!("{ready} are ready; one {waits}")
+        }
+        Some(_) | None => view.progress.clone(),
+    }
 }
 
 fn phase(view: &ChangeView, ink: Ink) -> String {
@@ -127,7 +137,7 @@ pub(crate) fn change_row(view: &ChangeView, now: Time, ink: Ink) -> String {
         view.actor.clone(),
         ink.dim(format!("{} ago", now.since(view.proposed_at))),
     ];
-    ink.flow("", head) + &wrap(&format!("“{}” {}", view.reason, ink.dim(&view.progress)), ink.width, "  ")
+    ink.flow("", head) + &wrap(&format!("“{}” {}", view.reason, ink.dim(progress(view))), ink.width, "  ")
 }
 
 /// A list of changes.
@@ -144,7 +154,7 @@ pub(crate) fn progress_line(view: &ChangeView) -> String {
     if let Some(step) = step_of(view) {
         line += &format!("{step}, ");
     }
-    line + &view.progress
+    line + &progress(view)
 }
 
 /// What was measured so far, to follow a line of progress; empty when nothing was.
@@ -177,7 +187,7 @@ pub(crate) fn outcome(view: &ChangeView, ink: Ink) -> String {
         Outcome::RolledBack | Outcome::Failed => ink.bad(outcome),
         Outcome::Cancelled | Outcome::Superseded => ink.warn(outcome),
     };
-    let mut text = wrap(&format!("{id} {how}: {}", view.progress), ink.width, "");
+    let mut text = wrap(&format!("{id} {how}: {}", progress(view)), ink.width, "");
     if let Some(rollout) = &view.rollout {
         text += &evidence(rollout, ink);
     }

@@ -42,7 +42,12 @@ pub(super) fn rate(per_second: f64) -> String {
     }
 }
 
-/// `1 instance`, `2 instances`.
-pub(super) fn many(n: u64, one: &str) -> String {
-    format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
+/// `1 instance`, `2 instances`, `3 entries`.
+pub(crate) fn many(n: u64, one: &str) -> String {
+    let word = match (n, one.strip_suffix('y')) {
+        (1, _) => one.to_owned(),
+        (_, Some(stem)) => format!("{stem}ies"),
+        (_, None) => format!("{one}s"),
+    };
+    format!("{} {word}", count(n))
 }

@@ -17,7 +17,7 @@ mod tests;
 
 pub(crate) use change::{change, change_row, change_rows, figures_line, outcome, progress_line};
 pub(crate) use entry::entry;
-pub(crate) use figures::count;
+pub(crate) use figures::{count, many};
 pub(crate) use ink::{Ink, wrap};
 pub(crate) use plan::{change_plan, plan};
 pub(crate) use status::status;

@@ -126,6 +126,13 @@ pub(crate) enum Error {
     },
 }
 
+impl Error {
+    /// Why the ledger cannot be opened, when that is why.
+    pub(crate) fn of_ledger(&self) -> Option<&store::Error> {
+        if let Error::Ledger(ledger_keeper::Error::Open(error)) = self { Some(error) } else { None }
+    }
+}
+
 /// An error with everything that caused it, on one line.
 pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
