@@ -46,6 +46,13 @@ fn what_cannot_be_is_refused_while_it_is_read() {
 }
 
 #[test]
+fn help_can_be_asked_for_as_a_command() {
+    for line in ["qd help", "qd help deploy", "qd ledger help verify"] {
+        assert_eq!(parse(line).expect_err(line).kind(), clap::error::ErrorKind::DisplayHelp, "{line}");
+    }
+}
+
+#[test]
 fn a_refusal_shows_its_code_and_its_hint() {
     let refusal = Refusal::new(Code::ChangeUnderWay, "CHG-3 of shop is running", "wait for it, or `qd cancel CHG-3`");
     let failure = Failure::Server(client::Error::Problem(Problem::from(refusal)));

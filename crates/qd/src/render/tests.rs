@@ -285,6 +285,15 @@ fn a_log_gets_one_line_for_each_event() {
 }
 
 #[test]
+fn what_an_instance_waits_for_has_a_subject() {
+    let mut view = deploy(Phase::Running);
+    (view.rollout, view.progress) = (None, "0 of 2 instances are ready: is being launched".to_owned());
+    assert_eq!(progress_line(&view), "CHG-4: 0 of 2 instances are ready; one is being launched");
+    view.progress = "0 of 2 instances are ready: nothing listens on port 31007".to_owned();
+    assert_eq!(progress_line(&view), "CHG-4: 0 of 2 instances are ready: nothing listens on port 31007");
+}
+
+#[test]
 fn an_outcome_says_how_why_and_what_next() {
     let mut undone = deploy(Phase::RolledBack);
     undone.progress = "REL-4 fails more often: 61 of 1,203 against 40 of 10,822".to_owned();
@@ -333,6 +342,10 @@ fn texts_are_broken_between_words_and_pieces_between_dots() {
 
 #[test]
 fn figures_read_well() {
+    assert_eq!(
+        [(1, "entry"), (2, "entry"), (1_200, "instance")].map(|(n, one)| many(n, one)),
+        ["1 entry", "2 entries", "1,200 instances"]
+    );
     assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
     assert_eq!([0.0, 0.00001, 0.0042, 0.12].map(figures::percent), ["0 %", "< 0.01 %", "0.42 %", "12 %"]);
     assert_eq!([3.12, 18.0, 12_000.0].map(figures::latency), ["3.1 ms", "18 ms", "12.0 s"]);
