@@ -6,7 +6,7 @@ use super::{
     failure::Failure,
     follow::{self, Wanted},
 };
-use crate::render;
+use crate::render::{self, Ink};
 use api::{
     Client,
     client::Error,
@@ -55,7 +55,10 @@ pub(crate) async fn propose(
         CommandRequest { command, reason, expect: Some(plan.digest), on_behalf_of: intent.on_behalf_of.clone() };
     let submitted = client.command(&request).await?;
     if !intent.detach || out.json {
-        begun(context, &submitted)?;
+        begun(context, &submitted, |ink| {
+            let ids: Vec<String> = submitted.changes.iter().map(|id| ink.bold(id)).collect();
+            format!("{} recorded.\n", ids.join(", "))
+        })?;
     }
     // A change may also end others, whose place it takes. The new ones have the highest ids.
     let new = &submitted.changes[submitted.changes.len().saturating_sub(plan.changes.len())..];
@@ -114,14 +117,11 @@ pub(crate) fn reason(context: &Context, intent: &Intent) -> Result<String, Failu
     Ok(given)
 }
 
-/// Tells that a command is recorded.
-pub(crate) fn begun(context: &Context, submitted: &Submitted) -> Result<(), Failure> {
+/// Tells that a command is recorded; to people as this text.
+pub(crate) fn begun(context: &Context, submitted: &Submitted, text: impl FnOnce(Ink) -> String) -> Result<(), Failure> {
     if context.out.json {
         return context.out.line(&json!({ "submitted": submitted }), |_| String::new());
     }
-    context.out.note(|ink| {
-        let ids: Vec<String> = submitted.changes.iter().map(|id| ink.bold(id)).collect();
-        format!("{} recorded.\n", ids.join(", "))
-    });
+    context.out.note(text);
     Ok(())
 }

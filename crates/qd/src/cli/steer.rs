@@ -35,16 +35,30 @@ impl Verb {
         }
     }
 
-    /// What will happen.
-    fn announce(self, view: &ChangeView) -> String {
+    /// What would happen, for who only looks.
+    fn would(self, view: &ChangeView) -> String {
         let to = view.rollout.as_ref().map_or("the new release".to_owned(), |r| r.to.to_string());
         match self {
-            Verb::Promote => format!("{to} will get all requests now, without waiting for the evidence."),
-            Verb::Pause => format!("{} will stay where it is; its guard goes on watching.", view.id),
-            Verb::Resume => format!("{} will go on.", view.id),
-            Verb::Cancel if view.phase == Phase::WaitingApproval => format!("{} will be withdrawn.", view.id),
-            Verb::Cancel => format!("{} will be undone: requests return to what was there before.", view.id),
-            Verb::Approve => format!("You are about to agree to the plan {}.", view.plan.digest.short()),
+            Verb::Promote => format!("{to} would get all requests now, without waiting for the evidence."),
+            Verb::Pause => format!("{} would stay where it is; its guard would go on watching.", view.id),
+            Verb::Resume => format!("{} would go on.", view.id),
+            Verb::Cancel if view.phase == Phase::WaitingApproval => format!("{} would be withdrawn.", view.id),
+            Verb::Cancel => format!("{} would be undone: requests would return to what was there before.", view.id),
+            Verb::Approve => format!("You would agree to the plan {}.", view.plan.digest.short()),
+        }
+    }
+
+    /// What the server has accepted. `view`: the change as it was before.
+    fn accepted(self, view: &ChangeView) -> String {
+        let id = view.id;
+        let to = view.rollout.as_ref().map_or("the new release".to_owned(), |r| r.to.to_string());
+        match self {
+            Verb::Promote => format!("{id}: {to} gets all requests now, without waiting for the evidence."),
+            Verb::Pause => format!("{id} is paused; its guard goes on watching. `qd resume {id}` lets it go on."),
+            Verb::Resume => format!("{id} goes on."),
+            Verb::Cancel if view.phase == Phase::WaitingApproval => format!("{id} is withdrawn."),
+            Verb::Cancel => format!("{id} is being undone: requests return to what was there before."),
+            Verb::Approve => format!("You agreed to the plan {} of {id}.", view.plan.digest.short()),
         }
     }
 
@@ -80,10 +94,9 @@ fn expected(intent: &Intent, view: &ChangeView) -> Result<(), Failure> {
 
 async fn carry_out(context: &Context, view: &ChangeView, verb: Verb, intent: &Intent) -> Result<(), Failure> {
     let out = &context.out;
-    let text = verb.announce(view);
     if intent.dry_run {
         let document = json!({ "change": view, "would": verb.command(view) });
-        return out.result(&document, |ink| format!("{}\n", render::wrap(&text, ink.width, "").trim_end()));
+        return out.result(&document, |ink| render::wrap(&verb.would(view), ink.width, ""));
     }
     out.note(|ink| {
         let shown = match verb {
@@ -91,9 +104,9 @@ async fn carry_out(context: &Context, view: &ChangeView, verb: Verb, intent: &In
             Verb::Approve => render::change_plan(view, ink),
             Verb::Promote | Verb::Pause | Verb::Resume | Verb::Cancel => String::new(),
         };
-        render::change_row(view, wall(), ink) + &shown + &render::wrap(&text, ink.width, "")
+        render::change_row(view, wall(), ink) + &shown
     });
-    give(context, verb.command(view), intent, verb.wanted()).await
+    give(context, verb.command(view), intent, &verb.accepted(view), verb.wanted()).await
 }
 
 /// Returns to an earlier release: undoes what is under way when that leads there, else makes a change of its own.
@@ -118,22 +131,29 @@ pub(crate) async fn rollback(
     };
     expected(intent, &active)?;
     let from = active.rollout.as_ref().and_then(|r| r.from).map_or(String::new(), |r| format!(" to {r}"));
-    let text = format!("{} will be undone: all requests of {service} return{from}, which still runs.", active.id);
     if intent.dry_run {
         let document = json!({ "change": active, "would": command });
+        let text = format!("{} would be undone: all requests of {service} would return{from}.", active.id);
         return context.out.result(&document, |ink| render::wrap(&text, ink.width, ""));
     }
-    context.out.note(|ink| render::wrap(&text, ink.width, ""));
-    give(context, command, intent, Some(Wanted::Undone)).await
+    context.out.note(|ink| render::change_row(&active, wall(), ink));
+    let accepted = format!("{} is being undone: all requests of {service} return{from}.", active.id);
+    give(context, command, intent, &accepted, Some(Wanted::Undone)).await
 }
 
-/// Gives a command that steers a change that exists.
-async fn give(context: &Context, command: Command, intent: &Intent, wanted: Option<Wanted>) -> Result<(), Failure> {
+/// Gives a command that steers a change that exists, and tells what was `accepted` only when it was.
+async fn give(
+    context: &Context,
+    command: Command,
+    intent: &Intent,
+    accepted: &str,
+    wanted: Option<Wanted>,
+) -> Result<(), Failure> {
     let client = context.client()?;
     let reason = propose::reason(context, intent)?;
     let request = CommandRequest { command, reason, expect: None, on_behalf_of: intent.on_behalf_of.clone() };
     let submitted = client.command(&request).await?;
-    propose::begun(context, &submitted)?;
+    propose::begun(context, &submitted, |ink| render::wrap(accepted, ink.width, ""))?;
     match wanted {
         Some(wanted) if !intent.detach => follow::follow(context, &submitted.changes, wanted).await,
         Some(_) | None => {
