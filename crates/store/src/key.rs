@@ -24,8 +24,18 @@ fn write_verifier(place: &Place, signer: &Signer) -> Result<(), Error> {
     replace(&place.verifier(), format!("{}\n", signer.verifier()).as_bytes(), 0o644)
 }
 
-/// The signing key, if there is one. It must be readable by its owner only.
+/// The signing key, if there is one, with the verifier key beside it: that follows from the signing key, and a crash may
+/// have come between the two files.
 pub(crate) fn load(place: &Place) -> Result<Option<Signer>, Error> {
+    let signer = read(place)?;
+    if let Some(signer) = signer.as_ref().filter(|s| load_verifier(place).ok() != Some(s.verifier())) {
+        write_verifier(place, signer)?;
+    }
+    Ok(signer)
+}
+
+/// The signing key, if there is one. It must be readable by its owner only.
+pub(crate) fn read(place: &Place) -> Result<Option<Signer>, Error> {
     let path = place.key();
     let Some(text) = read_if_present(&path)? else { return Ok(None) };
     let mode = fs::metadata(&path).map_err(io("inspect", &path))?.mode() & 0o777;
@@ -33,12 +43,7 @@ pub(crate) fn load(place: &Place) -> Result<Option<Signer>, Error> {
         return Err(Error::KeyExposed { path, mode });
     }
     let text = String::from_utf8_lossy(&text);
-    let signer = Signer::from_secret(text.trim()).map_err(|source| Error::BadKey { path, source })?;
-    // The verifier key follows from the signing key; a crash may have come between the two files.
-    if load_verifier(place).ok() != Some(signer.verifier()) {
-        write_verifier(place, &signer)?;
-    }
-    Ok(Some(signer))
+    Signer::from_secret(text.trim()).map(Some).map_err(|source| Error::BadKey { path, source })
 }
 
 /// The verifier key.

@@ -47,19 +47,34 @@ impl Ledger {
             None => return Err(Error::KeyMissing(place.key())),
         };
         let head = head::read(place, &signer.verifier())?;
-        if head.as_ref().is_some_and(Head::is_elsewhere) {
-            return Err(Error::Elsewhere { dir: place.dir.clone() });
-        }
         let head = match head {
             Some(head) => head,
             None if size == 0 => begin(place, &signer)?,
             None => return Err(Error::HeadMissing { path: place.head.clone(), entries: size }),
         };
-        // An older copy is named as such before it is looked at, a damaged one before it is compared.
-        check_not_behind(place, size, &head.tree)?;
-        let frontier = check_newest(place, &database, size, CHECKED_AT_OPEN)?;
-        check_signed(place, &database, size, &head.tree)?;
+        let frontier = check_fit(place, &database, size, &head)?;
         Ok(Ledger { place: place.clone(), database, signer, frontier, head, stopped: None, _lock: lock })
+    }
+
+    /// Whether [`Ledger::open`] would take the ledger that is there: checks the same, beside its writer too, and changes
+    /// nothing. Gives how many entries it has.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`], but never [`Error::Held`]; [`Error::Absent`] when there is none.
+    pub fn check(place: &Place) -> Result<u64, Error> {
+        let database = Database::open_to_read(&place.database())?;
+        let signer = key::read(place)?;
+        // Read before the database: what is signed is never ahead of it.
+        let head = signer.as_ref().map(|signer| head::read(place, &signer.verifier())).transpose()?.flatten();
+        database.as_of_now(|| {
+            let size = database.size()?;
+            match (signer, head) {
+                (None, _) => Err(Error::KeyMissing(place.key())),
+                (Some(_), Some(head)) => check_fit(place, &database, size, &head).map(|_| size),
+                (Some(_), None) if size == 0 => Ok(0),
+                (Some(_), None) => Err(Error::HeadMissing { path: place.head.clone(), entries: size }),
+            }
+        })
     }
 
     /// Takes a ledger whose head file or key does not fit it, such as a restored older copy, as what it is now: it is
@@ -207,6 +222,18 @@ fn begin(place: &Place, signer: &Signer) -> Result<Head, Error> {
         sync_dir(parent)?;
     }
     sign(place, signer, Frontier::default().head())
+}
+
+/// Checks that the ledger may go on from what was signed; gives the right edge of its tree.
+fn check_fit(place: &Place, database: &Database, size: u64, head: &Head) -> Result<Frontier, Error> {
+    if head.is_elsewhere() {
+        return Err(Error::Elsewhere { dir: place.dir.clone() });
+    }
+    // An older copy is named as such before it is looked at, a damaged one before it is compared.
+    check_not_behind(place, size, &head.tree)?;
+    let frontier = check_newest(place, database, size, CHECKED_AT_OPEN)?;
+    check_signed(place, database, size, &head.tree)?;
+    Ok(frontier)
 }
 
 fn check_not_behind(place: &Place, size: u64, signed: &TreeHead) -> Result<(), Error> {

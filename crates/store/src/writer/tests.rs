@@ -27,6 +27,15 @@ fn a_second_writer_is_refused_and_told_who_writes() {
 }
 
 #[test]
+fn a_ledger_can_be_checked_beside_its_writer() {
+    let (_dir, place) = signed(3);
+    let mut writer = Ledger::open(&place).unwrap();
+    assert_eq!(Ledger::check(&place).unwrap(), 3);
+    grow(&mut writer, 5, "main");
+    assert_eq!(Ledger::check(&place).unwrap(), 5);
+}
+
+#[test]
 fn an_append_that_does_not_fit_changes_nothing() {
     let (_dir, place) = signed(3);
     let mut ledger = Ledger::open(&place).unwrap();
@@ -100,6 +109,7 @@ fn a_restored_older_copy_signs_nothing_until_it_is_adopted() {
 
     let refused = Ledger::open(&place).unwrap_err();
     assert!(matches!(refused, Error::Behind { has: 300, signed: 310, .. }), "{refused}");
+    assert_eq!(Ledger::check(&place).unwrap_err().to_string(), refused.to_string());
     assert!(refused.to_string().contains("restored backup"));
     assert!(Reader::open(&place).unwrap().read_from(Seq(0), 1000).is_ok_and(|entries| entries.len() == 300));
 
@@ -128,6 +138,7 @@ fn a_clone_that_went_on_by_itself_is_not_taken_for_the_ledger() {
     restore(&clone.dir, &place.dir);
     let refused = Ledger::open(&place).unwrap_err();
     assert!(matches!(refused, Error::Forked { signed: 310, .. }), "{refused}");
+    assert_eq!(Ledger::check(&place).unwrap_err().to_string(), refused.to_string());
 }
 
 #[test]
@@ -138,6 +149,7 @@ fn a_ledger_of_another_machine_is_not_written() {
     if mine != "machine " {
         fs::write(&place.head, format!("machine 0123456789ab\n{note}")).unwrap();
         assert!(matches!(Ledger::open(&place), Err(Error::Elsewhere { .. })));
+        assert!(matches!(Ledger::check(&place), Err(Error::Elsewhere { .. })));
     }
     fs::write(&place.head, format!("machine \n{note}")).unwrap();
     assert!(Ledger::open(&place).is_ok(), "a machine without an id is not another one");
@@ -155,6 +167,7 @@ fn a_missing_or_foreign_head_file_or_key_is_named() {
     assert!(matches!(ledger.checkpoint(), Err(Error::HeadMissing { entries: 3, .. })));
     drop(ledger);
     assert!(matches!(Ledger::open(&place), Err(Error::HeadMissing { entries: 3, .. })));
+    assert!(matches!(Ledger::check(&place), Err(Error::HeadMissing { entries: 3, .. })));
     fs::write(&place.head, "nonsense").unwrap();
     assert!(matches!(Ledger::open(&place), Err(Error::BadHead { .. })));
     fs::write(&place.head, head).unwrap();
@@ -169,6 +182,7 @@ fn a_missing_or_foreign_head_file_or_key_is_named() {
     assert!(!format!("{refused:?}").contains(secret.trim().splitn(5, '+').nth(4).unwrap()));
     fs::remove_file(place.key()).unwrap();
     assert!(matches!(Ledger::open(&place), Err(Error::KeyMissing(_))));
+    assert!(matches!(Ledger::check(&place), Err(Error::KeyMissing(_))));
 }
 
 #[test]
