@@ -5,7 +5,11 @@ use super::{
     context::{Context, shown},
     failure::Failure,
 };
-use crate::{config::Config, render::Ink, render::wrap, serve::clock::wall, serve::in_full};
+use crate::{
+    config::Config,
+    render::{Ink, many, wrap},
+    serve::{clock::wall, in_full},
+};
 use control::view::Status;
 use model::{Bytes, Seq, Time};
 use serde::Serialize;
@@ -16,10 +20,12 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use store::Reader;
+use store::{Ledger, Place, Reader};
 
 /// Below this much free space the ledger and releases are in danger.
 const LITTLE_SPACE: u64 = 1 << 30;
+/// Below this nothing more is written.
+const NO_SPACE: u64 = 1 << 20;
 /// How often a write is timed.
 const WRITES: usize = 20;
 /// A durable write that takes longer makes every command slow.
@@ -81,6 +87,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<(), Failure> {
         checks.push(space(&data));
         checks.push(writing(&data));
         checks.push(clock(context, &data));
+        checks.extend(context.ledger().ok().and_then(|place| ledger(&place, &data)));
     }
     checks.extend(server(context, config.as_ref().ok()).await);
     checks.push(open_files());
@@ -110,9 +117,8 @@ fn existing(path: &Path) -> &Path {
 }
 
 fn space(data: &Path) -> Check {
-    match rustix::fs::statvfs(existing(data)) {
-        Ok(disk) => {
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    match free(data) {
+        Ok(free) => {
             let detail = format!("{} free for {}", Bytes(free), shown(data));
             if free < LITTLE_SPACE {
                 Check::bad("space", detail, "make room: a full disk stops every change, though not the traffic")
@@ -122,6 +128,11 @@ fn space(data: &Path) -> Check {
         }
         Err(error) => Check::bad("space", format!("cannot tell: {error}"), ""),
     }
+}
+
+/// How many bytes are free for the data directory.
+fn free(data: &Path) -> rustix::io::Result<u64> {
+    rustix::fs::statvfs(existing(data)).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn writing(data: &Path) -> Check {
@@ -145,11 +156,17 @@ fn writing(data: &Path) -> Check {
                 Check::good("disk", detail)
             }
         }
-        Err(error) => Check::bad(
-            "disk",
-            format!("cannot write into {}: {error}", shown(existing(data))),
-            "give the directory to the user who runs `qd serve`, or set another one with `data` or --data",
-        ),
+        Err(error) => {
+            let is = |kinds: &[io::ErrorKind]| kinds.contains(&error.kind());
+            let remedy = if is(&[io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded]) {
+                "make room on the disk or raise the quota; changes are taken again without a restart"
+            } else if is(&[io::ErrorKind::ReadOnlyFilesystem]) {
+                "mount it writable; the kernel's log (`dmesg`) may say why it is not"
+            } else {
+                "give the directory to the user who runs `qd serve`, or set another one with `data` or --data"
+            };
+            Check::bad("disk", format!("cannot write into {}: {error}", shown(existing(data))), remedy)
+        }
     }
 }
 
@@ -190,6 +207,31 @@ fn clock(context: &Context, data: &Path) -> Check {
     }
 }
 
+/// Whether `qd serve` would take the ledger; nothing where there is none yet.
+fn ledger(place: &Place, data: &Path) -> Option<Check> {
+    let error = match Ledger::check(place) {
+        Ok(entries) => {
+            return Some(Check::good(
+                "ledger",
+                format!("{}, the newest as they were recorded", many(entries, "entry")),
+            ));
+        }
+        Err(store::Error::Absent(_)) if !place.head.exists() => return None,
+        Err(store::Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            let remedy = "run `qd doctor` as the user who runs `qd serve`";
+            return Some(Check::doubtful("ledger", "only its owner can look at it", remedy));
+        }
+        Err(error) => Failure::Ledger(error),
+    };
+    let remedy = match error.hint() {
+        // It needs a little room even to be read.
+        _ if free(data).is_ok_and(|free| free < NO_SPACE) => "make room on the disk first, then look again",
+        "" => "`qd serve` does not start with it; `qd ledger verify` tells whether its entries are sound",
+        hint => hint,
+    };
+    Some(Check::bad("ledger", error.message(), remedy))
+}
+
 /// The server and its data plane, or whether they could start.
 async fn server(context: &Context, config: Option<&Config>) -> Vec<Check> {
     let Ok(client) = context.client() else { return Vec::new() };
@@ -203,8 +245,12 @@ async fn server(context: &Context, config: Option<&Config>) -> Vec<Check> {
         }
     };
     let server = match health.refusing {
-        None => Check::good("server", format!("version {} answers; {} entries", health.version, health.length)),
-        Some(why) => Check::bad("server", format!("it refuses changes: {why}"), "services and their traffic go on"),
+        None => Check::good("server", format!("version {} answers; {}", health.version, many(health.length, "entry"))),
+        Some(why) => Check::bad(
+            "server",
+            format!("it refuses changes: {why}"),
+            "services and their traffic go on; what else is bad here says what to do",
+        ),
     };
     vec![server, data_plane(client.status().await.ok())]
 }
@@ -259,4 +305,23 @@ fn limits() -> Check {
         "control groups cannot be written here, so that limits hold for each process and not for an instance as a whole",
         "run `qd serve` as root, or in a systemd unit with Delegate=yes",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_ledger_that_serve_would_refuse_is_bad_and_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path().join("ledger"));
+        assert!(ledger(&place, dir.path()).is_none(), "no ledger yet is nothing to report");
+        drop(Ledger::open(&place).unwrap());
+        assert_eq!(ledger(&place, dir.path()).unwrap().found, Found::Good);
+        fs::write(&place.head, "nonsense").unwrap();
+        let check = ledger(&place, dir.path()).unwrap();
+        assert_eq!(check.found, Found::Bad, "{check:?}");
+        assert!(check.detail.contains("ledger.head") && !check.remedy.is_empty(), "{check:?}");
+    }
 }

@@ -164,7 +164,7 @@ impl Failure {
     }
 
     /// What to do next; empty when nothing helps.
-    fn hint(&self) -> &str {
+    pub(crate) fn hint(&self) -> &str {
         match self {
             Failure::Server(error) => error.hint(),
             Failure::Usage { hint, .. } | Failure::Refused { hint, .. } | Failure::Other { hint, .. } => hint,
@@ -182,7 +182,7 @@ impl Failure {
     }
 
     /// What went wrong and what caused it. That nobody listens says it all.
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         if let Failure::Server(error @ client::Error::NotRunning { .. }) = self {
             return error.to_string();
         }
