@@ -74,6 +74,20 @@ impl Observed {
         self.proxy.as_ref()?.evidence.iter().find(|(id, _)| *id == change).map(|(_, e)| e)
     }
 
+    /// How many units of a change were judged per second lately; `None` when that is not known.
+    pub fn units_per_second(&self, change: ChangeId) -> Option<f64> {
+        let units = |report: &ProxyReport| {
+            let evidence = report.evidence.iter().find(|(id, _)| *id == change).map(|(_, e)| e)?;
+            Some((report.at, evidence.running.units + evidence.canary.units))
+        };
+        let (now, total) = units(self.proxy.as_ref()?)?;
+        // Evidence begins anew with another guard: what was before that is no past of this.
+        let past = self.history.iter().rev().map_while(units).take_while(|(_, then)| *then <= total).last();
+        let (then, before) = past?;
+        let seconds = now.since(then).0 as f64 / 1e3;
+        (seconds > 0.0).then(|| (total - before) as f64 / seconds)
+    }
+
     /// Whether the data plane has stopped a change's canary by itself.
     pub fn has_tripped(&self, change: ChangeId) -> bool {
         self.proxy.as_ref().is_some_and(|proxy| proxy.tripped.contains(&change))

@@ -4,6 +4,7 @@
 //! whole policy.
 
 mod advance;
+mod ramp;
 mod terms;
 
 use crate::{
@@ -35,6 +36,9 @@ pub struct Rollout {
     pub weight: Ratio,
     /// When this step was taken, or the rollout begun or promoted.
     pub step_at: Time,
+    /// When the first step was taken.
+    #[serde(default)]
+    pub first_step_at: Option<Time>,
     /// When it must be decided.
     pub deadline: Option<Time>,
     /// Since when its deadline stands still, because it is paused or held by an outage.
@@ -79,6 +83,7 @@ impl Rollout {
     /// The points in time that move when the clock is set.
     pub(crate) fn times_mut(&mut self) -> Vec<&mut Time> {
         let mut times = vec![&mut self.begun_at, &mut self.step_at];
+        times.extend(self.first_step_at.as_mut());
         times.extend(self.deadline.as_mut());
         times.extend(self.stopped_at.as_mut());
         times
@@ -155,7 +160,7 @@ pub enum Fact {
         /// The release that was judged.
         to: ReleaseId,
         /// The verdict with its figures.
-        evidence: Evidence,
+        evidence: Box<Evidence>,
     },
     /// The new release gets all requests.
     Promoted {
@@ -170,6 +175,9 @@ pub enum Fact {
         /// What was usual before, to compare with while the old release is kept warm.
         #[serde(default)]
         baseline: Option<ArmFigures>,
+        /// The share of the requests that the old release keeps meanwhile.
+        #[serde(default)]
+        old_keeps: Ratio,
     },
     /// It begins to be undone: the new release gets no requests any more.
     Undone {
@@ -211,13 +219,24 @@ impl Fact {
                 let verdict = match evidence.verdict {
                     Verdict::Worse(metric) => format!("{to} is worse by its {metric}"),
                     Verdict::NotWorse => format!("{to} is not worse"),
+                    Verdict::BeyondLimit(limit) => format!("{to} breaks “{limit}”"),
+                    Verdict::ExposureSpent => "undecided, and its exposure budget is spent".to_owned(),
                     Verdict::SharedOutage => "both releases got worse together".to_owned(),
                     Verdict::Undecided => "undecided".to_owned(),
                     Verdict::NoData => "no data".to_owned(),
                 };
-                format!("judged: {verdict}; {}", evidence.sentence(*from, *to))
+                let strength = evidence
+                    .e_value()
+                    .map_or(String::new(), |[is, needed]| format!(" (e-value {is:.0}, {needed:.0} needed)"));
+                format!("judged: {verdict}{strength}; {}", evidence.sentence(*from, *to))
             }
-            Fact::Promoted { release, because, .. } => format!("{release} gets all requests: {because}"),
+            Fact::Promoted { release, because, old_keeps: Ratio::ZERO, .. } => {
+                format!("{release} gets all requests: {because}")
+            }
+            Fact::Promoted { release, because, old_keeps, .. } => {
+                let share = old_keeps.complement();
+                format!("{release} gets {share} of the requests, the old release keeps the rest for now: {because}")
+            }
             Fact::Undone { release, because, .. } => format!("{release} gets no requests any more: {because}"),
         }
     }
@@ -249,6 +268,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             step: None,
             weight: Ratio::ZERO,
             step_at: entry.time,
+            first_step_at: None,
             deadline: None,
             stopped_at: None,
             held: None,
@@ -262,6 +282,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
         Fact::Begun { .. } | Fact::Judged { .. } => {}
         Fact::Stepped { step, weight, .. } => {
             if rollout.step.is_none() {
+                rollout.first_step_at = Some(entry.time);
                 rollout.deadline = rollout.terms.deadline.map(|span| entry.time + span);
             }
             rollout.step = Some(*step);
@@ -279,8 +300,8 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             rollout.step_at = entry.time;
             rollout.start_clock(entry.time);
         }
-        Fact::Promoted { release, proven, baseline, .. } => {
-            rollout.weight = Ratio::ONE;
+        Fact::Promoted { release, proven, baseline, old_keeps, .. } => {
+            rollout.weight = old_keeps.complement();
             rollout.baseline.clone_from(baseline);
             rollout.step_at = entry.time;
             rollout.held = None;

@@ -58,11 +58,14 @@ fn shared(state: &State, service: &Service, change: &Change, rollout: &Rollout) 
             (arms, guard)
         }
         Phase::HoldingBack => match (&rollout.terms.watch, &rollout.baseline) {
-            // The old release is in the table without a share, so that the guard has somewhere to send users at once.
+            // The old release is in the table, with or without a share, so that the guard has somewhere to send users at
+            // once. Without one there is nothing beside the new release to compare it with.
             (Some(watch), Some(baseline)) if ready_from > 0 => {
-                let guard = Guard { change: change.id, judgement: watch.clone(), baseline: Some(baseline.clone()) };
+                let share = rollout.weight.complement();
+                let baseline = Some(baseline.clone()).filter(|_| share == Ratio::ZERO);
+                let guard = Guard { change: change.id, judgement: watch.clone(), baseline };
                 let arms =
-                    vec![arm(state, from, ArmRole::Running, Ratio::ZERO), arm(state, to, ArmRole::Canary, Ratio::ONE)];
+                    vec![arm(state, from, ArmRole::Running, share), arm(state, to, ArmRole::Canary, rollout.weight)];
                 (arms, Some(guard))
             }
             _ => (alone(to), None),

@@ -1,7 +1,9 @@
 //! What is intended to run: services as their owners declared them.
 
 use crate::{Code, Draft, Refusal, State, change, fact, release};
-use model::{ChangeId, EnvironmentName, ReleaseId, RouteMatch, ServiceKey, ServiceSpec};
+use model::{
+    AbsoluteLimit, ChangeId, EnvironmentName, Ratio, ReleaseId, RolloutSpec, RouteMatch, ServiceKey, ServiceSpec, Span,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,6 +16,8 @@ pub const MAX_REPLICAS: u32 = 1_000;
 const MAX_SPEC_BYTES: usize = 32 << 10;
 /// The most steps a rollout may have.
 const MAX_STEPS: usize = 50;
+/// The most limits of a rollout: each has its share of the false alarms.
+const MAX_LIMITS: usize = 16;
 
 /// A service.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -107,14 +111,47 @@ pub(crate) fn check(key: &ServiceKey, spec: &ServiceSpec) -> Result<(), Refusal>
     if steps.len() > MAX_STEPS {
         return invalid(format!("{key}: {} rollout steps are too many", steps.len()), "use at most 50");
     }
-    if steps.is_empty() || steps.iter().any(|w| w.ppm() == 0) || !steps.is_sorted_by(|a, b| a < b) {
+    if steps.iter().any(|w| w.ppm() == 0) || !steps.is_sorted_by(|a, b| a < b) {
         return invalid(
             format!("{key}: rollout steps must be shares above 0 % that grow"),
             "for example [\"1 %\", \"10 %\", \"50 %\"]",
         );
     }
+    check_bounds(key, &spec.rollout)?;
     if let Some(path) = spec.routes.iter().map(|r| &r.path).find(|p| !p.starts_with('/')) {
         return invalid(format!("{key}: the route path `{path}` does not begin with `/`"), "");
+    }
+    Ok(())
+}
+
+/// Refuses limits that nothing can break or keep, and a budget or share that means nothing.
+fn check_bounds(key: &ServiceKey, rollout: &RolloutSpec) -> Result<(), Refusal> {
+    let invalid = |message: String, hint: &str| Err(Refusal::new(Code::Invalid, message, hint));
+    let limits = &rollout.judgement.limits;
+    if limits.len() > MAX_LIMITS {
+        return invalid(format!("{key}: {} rollout limits are too many", limits.len()), "use at most 16");
+    }
+    let meaningless = |limit: &&AbsoluteLimit| match limit {
+        AbsoluteLimit::Failures(share) => *share == Ratio::ZERO || *share == Ratio::ONE,
+        AbsoluteLimit::Latency { quantile, below } => {
+            *quantile == Ratio::ZERO || *quantile == Ratio::ONE || *below == Span::ZERO
+        }
+    };
+    if let Some(limit) = limits.iter().find(meaningless) {
+        let hint = "use a share above 0 % and below 100 %, and a time above zero: \"failures < 1 %\", \"p99 < 400ms\"";
+        return invalid(format!("{key}: the limit “{limit}” can never be kept, or never be broken"), hint);
+    }
+    if rollout.judgement.exposure == Some(0) {
+        let hint = "allow at least 1 failed request; the first one cannot be foreseen";
+        return invalid(format!("{key}: an exposure of 0 failed requests would end every rollout at once"), hint);
+    }
+    if rollout.hold_back_share > Ratio::ZERO && rollout.hold_back == Span::ZERO {
+        let hint = "say for how long the old release keeps its share: hold_back = \"10m\"";
+        return invalid(format!("{key}: hold_back_share means nothing without hold_back"), hint);
+    }
+    if rollout.hold_back_share.ppm() > 500_000 {
+        let hint = "use 50 % or less";
+        return invalid(format!("{key}: with a hold_back_share of more than half nothing is promoted"), hint);
     }
     Ok(())
 }

@@ -184,7 +184,7 @@ pub struct RolloutView {
     pub weight: Ratio,
     /// Which step, from 1; `None` while instances are starting.
     pub step: Option<u32>,
-    /// How many steps there are.
+    /// How many steps there are; 0 when there are as many as the evidence takes.
     pub steps: u32,
     /// When it must be decided.
     pub deadline: Option<Time>,
@@ -192,6 +192,10 @@ pub struct RolloutView {
     pub warm_until: Option<Time>,
     /// What was measured so far.
     pub evidence: Option<Evidence>,
+    /// Units that are judged per second.
+    pub units_per_second: Option<f64>,
+    /// How long it will take, at this rate and share, until a release that is as good as the old one is called so.
+    pub time_needed: Option<Span>,
 }
 
 /// Everything at a glance.
@@ -284,6 +288,8 @@ pub fn change(state: &State, observed: &Observed, change: &Change) -> ChangeView
         deadline: r.deadline,
         warm_until: (change.phase == Phase::HoldingBack).then(|| r.warm_until()),
         evidence: observed.evidence(change.id).cloned(),
+        units_per_second: observed.units_per_second(change.id),
+        time_needed: time_needed(observed, change.id),
     });
     ChangeView {
         id: change.id,
@@ -305,6 +311,13 @@ pub fn change(state: &State, observed: &Observed, change: &Change) -> ChangeView
     }
 }
 
+fn time_needed(observed: &Observed, change: ChangeId) -> Option<Span> {
+    let units = observed.evidence(change)?.units_needed? as f64;
+    let rate = observed.units_per_second(change).filter(|rate| *rate > 0.0)?;
+    // Longer than a year is not worth a figure.
+    Some(units / rate).filter(|seconds| *seconds < 3.2e7).map(|seconds| Span::seconds(seconds.ceil() as u64))
+}
+
 /// What is happening to a change, or how it ended: one sentence.
 fn progress(state: &State, observed: &Observed, change: &Change, view: Option<&RolloutView>) -> String {
     if let Some(ended) = &change.ended {
@@ -321,6 +334,9 @@ fn progress(state: &State, observed: &Observed, change: &Change, view: Option<&R
     };
     match change.phase {
         Phase::Undoing => format!("returning: {}", rollout.undo.as_ref().map_or("", |u| &u.because)),
+        Phase::HoldingBack if rollout.weight < Ratio::ONE => {
+            format!("{} has {} of the requests, the old release keeps the rest for now", rollout.to, rollout.weight)
+        }
         Phase::HoldingBack => format!("{} has all requests", rollout.to),
         Phase::Paused => format!("paused at {}", view.weight),
         Phase::WaitingApproval | Phase::Running if rollout.step.is_none() => {
@@ -347,6 +363,8 @@ fn progress(state: &State, observed: &Observed, change: &Change, view: Option<&R
                 Verdict::Worse(_) => "worse",
                 Verdict::NotWorse => "not worse",
                 Verdict::SharedOutage => "both releases are failing",
+                Verdict::BeyondLimit(_) => "beyond a limit",
+                Verdict::ExposureSpent => "its exposure is spent",
             };
             format!("{} gets {} of the requests; {verdict}", rollout.to, view.weight)
         }

@@ -39,7 +39,15 @@ impl Histogram {
 
     /// The bucket of the quantile `q`, and how many latencies lie above that bucket.
     pub(crate) fn quantile(&self, q: f64) -> (usize, u64) {
-        let rank = (self.total as f64 * q).ceil() as u64;
+        self.find((self.total as f64 * q).ceil() as u64)
+    }
+
+    /// The bucket of the latency with this rank, from 1.
+    pub(crate) fn bucket_of_rank(&self, rank: u64) -> usize {
+        self.find(rank).0
+    }
+
+    fn find(&self, rank: u64) -> (usize, u64) {
         let mut seen = 0;
         for (bucket, count) in self.counts.iter().enumerate() {
             seen += count;

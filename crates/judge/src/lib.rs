@@ -13,11 +13,15 @@
 //! Start reading at `test`, then `label` (evidence that it is worse) and `not_worse` (evidence that it is not).
 //! `docs/concepts/judge.md` explains the method without mathematics.
 
+mod above;
+mod confidence;
 mod evaluation;
+mod exposure;
 mod failures;
 mod histogram;
 mod label;
 mod latency;
+mod limit;
 mod not_worse;
 mod outage;
 mod presence;

@@ -1,10 +1,12 @@
 //! What was counted of one arm, and the errors and findings both judges speak of.
 
-use crate::histogram::Histogram;
-use model::{ArmFigures, Finding, Judgement, Metric, Ratio};
+use crate::{confidence, histogram::Histogram};
+use model::{ArmBounds, ArmFigures, Finding, Judgement, Metric, Ratio};
 
 /// How much of the false alarms allowed failures may use when latency is judged too; latency has the rest.
 const FAILURES_SHARE: f64 = 2.0 / 3.0;
+/// How much of the false alarms allowed limits may use, all together, when there are any; the comparison has the rest.
+const LIMITS_SHARE: f64 = 0.25;
 /// How far above its bound evidence against a release is counted, in nats.
 const CEILING: f64 = 50.0;
 
@@ -24,8 +26,8 @@ impl Tally {
 
     /// One more unit.
     pub(crate) fn count(&mut self, failed: bool, latency_us: Option<u64>) {
-        self.units += 1;
-        self.failed += u64::from(failed);
+        self.units = self.units.saturating_add(1);
+        self.failed = self.failed.saturating_add(u64::from(failed));
         if let Some(us) = latency_us {
             self.latencies.record(us);
         }
@@ -34,6 +36,11 @@ impl Tally {
     /// In the form that is reported.
     pub(crate) fn figures(&self) -> ArmFigures {
         ArmFigures { units: self.units, failed: self.failed, latencies: self.latencies.latencies() }
+    }
+
+    /// Where the true figures are.
+    pub(crate) fn bounds(&self) -> ArmBounds {
+        confidence::arm(self.failed, self.units, &self.latencies)
     }
 }
 
@@ -44,6 +51,8 @@ pub(crate) struct Errors {
     pub(crate) failures_bound: f64,
     /// Where evidence of higher latency convinces; `None`: latency is not judged.
     pub(crate) latency_bound: Option<f64>,
+    /// Where evidence that a limit is broken convinces; each of them has the same share.
+    pub(crate) limits_bound: f64,
     /// The probability to accept what is worse.
     pub(crate) miss: f64,
 }
@@ -55,11 +64,16 @@ impl Errors {
         let workable = |error: Ratio| error.as_f64().clamp(1e-6, 0.5);
         let bound = |share: f64| -(share * workable(judgement.false_alarm)).ln();
         let miss = workable(judgement.miss);
+        let (compared, limits) = match judgement.limits.len() {
+            0 => (1.0, 1.0),
+            n => (1.0 - LIMITS_SHARE, LIMITS_SHARE / n as f64),
+        };
+        let limits_bound = bound(limits);
         if judgement.latency_tolerance == Ratio::ZERO {
-            Errors { failures_bound: bound(1.0), latency_bound: None, miss }
+            Errors { failures_bound: bound(compared), latency_bound: None, limits_bound, miss }
         } else {
-            let latency_bound = Some(bound(1.0 - FAILURES_SHARE));
-            Errors { failures_bound: bound(FAILURES_SHARE), latency_bound, miss }
+            let latency_bound = Some(bound(compared * (1.0 - FAILURES_SHARE)));
+            Errors { failures_bound: bound(compared * FAILURES_SHARE), latency_bound, limits_bound, miss }
         }
     }
 }

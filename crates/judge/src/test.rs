@@ -1,9 +1,11 @@
 //! The test of a canary against the running release beside it.
 
 use crate::{
+    exposure::Exposure,
     failures::Failures,
     label,
     latency::Latency,
+    limit::Limits,
     outage::Outage,
     presence::Presence,
     tally::{Errors, Tally, finding},
@@ -61,10 +63,13 @@ pub struct Test {
     latency: Option<Latency>,
     outage: Outage,
     presence: Presence,
+    limits: Limits,
+    exposure: Exposure,
     /// By [`label::index`].
     tallies: [Tally; 2],
     unjudged: u64,
-    worse: Option<Metric>,
+    /// A verdict that stays.
+    ended: Option<Verdict>,
 }
 
 impl Test {
@@ -77,12 +82,14 @@ impl Test {
             latency: errors
                 .latency_bound
                 .map(|bound| Latency::new(judgement.latency_tolerance.as_f64(), errors.miss, bound)),
+            limits: Limits::new(&judgement.limits, errors.limits_bound),
+            exposure: Exposure::new(judgement.exposure),
             errors,
             outage: Outage::new(),
             presence: Presence::default(),
             tallies: [Tally::new(), Tally::new()],
             unjudged: 0,
-            worse: None,
+            ended: None,
         }
     }
 
@@ -90,8 +97,16 @@ impl Test {
     pub fn observe(&mut self, unit: Unit) {
         let arm = label::index(unit.arm);
         self.tallies[arm].count(unit.failed, unit.latency_us);
+        // What both releases suffer from is neither the canary's harm nor against its limits.
+        if !self.outage.shared() {
+            self.exposure.observe(arm, unit.failed);
+            if arm == 1 {
+                self.limits.observe(unit.failed, unit.latency_us);
+            }
+        }
         let unit = self.margin.applied_to(unit);
         if unit.weight == Ratio::ZERO || unit.weight == Ratio::ONE {
+            self.conclude();
             return;
         }
         self.bet(arm, &unit);
@@ -148,15 +163,20 @@ impl Test {
     }
 
     fn conclude(&mut self) {
-        if self.worse.is_some() {
+        if self.ended.is_some() {
             return;
         }
         if self.failures.worse.reaches(self.errors.failures_bound) {
-            self.worse = Some(Metric::Failures);
+            self.ended = Some(Verdict::Worse(Metric::Failures));
         } else if let (Some(latency), Some(bound)) = (&self.latency, self.errors.latency_bound)
             && latency.worse.reaches(bound)
         {
-            self.worse = Some(Metric::Latency);
+            self.ended = Some(Verdict::Worse(Metric::Latency));
+        } else if let Some(limit) = self.limits.broken() {
+            self.ended = Some(Verdict::BeyondLimit(limit));
+        } else if self.exposure.is_spent() && !self.outage.running_surges() {
+            // Whether both are failing is not known yet when the running release has just begun to.
+            self.ended = Some(Verdict::ExposureSpent);
         }
     }
 
@@ -165,17 +185,20 @@ impl Test {
         self.unjudged = self.unjudged.saturating_add(units);
     }
 
-    /// What is concluded so far. `Worse` stays; everything else may change with the next unit.
+    /// What is concluded so far. What ends exposure stays; everything else may change with the next unit.
     pub fn verdict(&self) -> Verdict {
-        if let Some(metric) = self.worse {
-            Verdict::Worse(metric)
+        if let Some(verdict) = self.ended {
+            verdict
         } else if self.presence.no_data() {
             Verdict::NoData
         } else if self.outage.shared() {
             Verdict::SharedOutage
         } else if self.outage.running_surges() {
             Verdict::Undecided
-        } else if self.failures.not_worse.shown() && self.latency.as_ref().is_none_or(|l| l.not_worse.shown()) {
+        } else if self.limits.kept()
+            && self.failures.not_worse.shown()
+            && self.latency.as_ref().is_none_or(|l| l.not_worse.shown())
+        {
             Verdict::NotWorse
         } else {
             Verdict::Undecided
@@ -198,13 +221,23 @@ impl Test {
             findings,
             units_needed: self.units_needed(verdict),
             unjudged: self.unjudged,
+            running_bounds: Some(self.tallies[0].bounds()),
+            canary_bounds: Some(self.tallies[1].bounds()),
+            limits: self.limits.findings(),
+            excess_failures: self.exposure.excess(),
+            exposure: self.exposure.budget(),
+            cookies_not_kept: None,
         }
     }
 
     fn units_needed(&self, verdict: Verdict) -> Option<u64> {
         match verdict {
             Verdict::NotWorse => Some(0),
-            Verdict::NoData | Verdict::Worse(_) | Verdict::SharedOutage => None,
+            Verdict::NoData
+            | Verdict::Worse(_)
+            | Verdict::SharedOutage
+            | Verdict::BeyondLimit(_)
+            | Verdict::ExposureSpent => None,
             Verdict::Undecided => {
                 let failures = self.failures.not_worse.units_needed()?;
                 let latency = self.latency.as_ref().map_or(Some(0), |latency| latency.not_worse.units_needed())?;

@@ -7,7 +7,8 @@
 //! shared outage, and never says so.
 
 use crate::{
-    label,
+    above::against,
+    limit::Limits,
     slower::{self, QUANTILES, Slower},
     tally::{Errors, Tally, ceiling, finding},
     theory,
@@ -29,9 +30,11 @@ pub struct Watch {
     failure_factors: [[f64; ODDS.len()]; 2],
     not_failing: Within,
     latency: Option<Slowness>,
+    limits: Limits,
     tally: Tally,
     unjudged: u64,
-    worse: Option<Metric>,
+    /// A verdict that stays.
+    ended: Option<Verdict>,
 }
 
 /// The bets on latency.
@@ -56,17 +59,19 @@ impl Watch {
             latency: errors.latency_bound.map(|bound| {
                 Slowness::new(&baseline.latencies, judgement.latency_tolerance.as_f64(), bound, errors.miss)
             }),
+            limits: Limits::new(&judgement.limits, errors.limits_bound),
             errors,
             baseline: baseline.clone(),
             tally: Tally::new(),
             unjudged: 0,
-            worse: None,
+            ended: None,
         }
     }
 
     /// Takes one unit into account; its latency in microseconds, `None` when it failed without one that means something.
     pub fn observe(&mut self, failed: bool, latency_us: Option<u64>) {
         self.tally.count(failed, latency_us);
+        self.limits.observe(failed, latency_us);
         self.failures.gain(&self.failure_factors[usize::from(failed)]);
         self.not_failing.settle(failed);
         if let (Some(latency), Some(us)) = (&mut self.latency, latency_us) {
@@ -78,15 +83,17 @@ impl Watch {
     }
 
     fn conclude(&mut self) {
-        if self.worse.is_some() {
+        if self.ended.is_some() {
             return;
         }
         if self.failures.reaches(self.errors.failures_bound + LN_2) {
-            self.worse = Some(Metric::Failures);
+            self.ended = Some(Verdict::Worse(Metric::Failures));
         } else if let (Some(latency), Some(bound)) = (&self.latency, self.errors.latency_bound)
             && latency.worse.reaches(bound + LN_2)
         {
-            self.worse = Some(Metric::Latency);
+            self.ended = Some(Verdict::Worse(Metric::Latency));
+        } else {
+            self.ended = self.limits.broken().map(Verdict::BeyondLimit);
         }
     }
 
@@ -95,13 +102,16 @@ impl Watch {
         self.unjudged = self.unjudged.saturating_add(units);
     }
 
-    /// What is concluded so far. `Worse` stays; everything else may change with the next unit.
+    /// What is concluded so far. What ends exposure stays; everything else may change with the next unit.
     pub fn verdict(&self) -> Verdict {
-        if let Some(metric) = self.worse {
-            Verdict::Worse(metric)
+        if let Some(verdict) = self.ended {
+            verdict
         } else if self.baseline.units == 0 || self.tally.units == 0 {
             Verdict::NoData
-        } else if self.not_failing.shown() && self.latency.as_ref().is_none_or(|l| l.not_slower.shown()) {
+        } else if self.limits.kept()
+            && self.not_failing.shown()
+            && self.latency.as_ref().is_none_or(|l| l.not_slower.shown())
+        {
             Verdict::NotWorse
         } else {
             Verdict::Undecided
@@ -124,13 +134,20 @@ impl Watch {
             findings,
             units_needed: self.units_needed(verdict),
             unjudged: self.unjudged,
+            canary_bounds: Some(self.tally.bounds()),
+            limits: self.limits.findings(),
+            ..Evidence::default()
         }
     }
 
     fn units_needed(&self, verdict: Verdict) -> Option<u64> {
         match verdict {
             Verdict::NotWorse => Some(0),
-            Verdict::NoData | Verdict::Worse(_) | Verdict::SharedOutage => None,
+            Verdict::NoData
+            | Verdict::Worse(_)
+            | Verdict::SharedOutage
+            | Verdict::BeyondLimit(_)
+            | Verdict::ExposureSpent => None,
             Verdict::Undecided => {
                 let failures = self.not_failing.units_needed()?;
                 let latency = self.latency.as_ref().map_or(Some(0), |latency| latency.not_slower.units_needed())?;
@@ -170,17 +187,6 @@ impl Slowness {
 /// A rate to bet with, never quite zero: one hit where there had been none must not cost everything.
 fn estimate(hits: u64, units: u64) -> f64 {
     (hits as f64 + 0.5) / (units as f64 + 1.0)
-}
-
-/// Bets that the rate is higher than `highest`, by the given odds: the logarithms of their factors without and with a
-/// hit. Their mean is at most one for every rate up to `highest`. No bets when that is everything.
-fn against<const K: usize>(highest: f64, odds: [f64; K]) -> [[f64; K]; 2] {
-    if highest >= 1.0 {
-        return [[0.0; K]; 2];
-    }
-    let highest = highest.max(1e-7);
-    let higher = odds.map(|times| label::with_odds(highest, times).max(highest));
-    [higher.map(|rate| ((1.0 - rate) / (1.0 - highest)).ln()), higher.map(|rate| (rate / highest).ln())]
 }
 
 /// The bet that a rate is lower than a limit, because it is what it was.

@@ -49,30 +49,38 @@ pub enum OnDeadline {
 pub struct RolloutSpec {
     /// The way it takes over.
     pub strategy: Strategy,
-    /// The canary's shares, growing. The last one is held until the verdict.
+    /// The canary's shares, growing. The last one is held until the verdict. Empty: the share grows as evidence does.
     pub steps: Vec<Ratio>,
-    /// How long each step is held at least.
+    /// How long each of these steps is held at least.
     pub step_time: Span,
+    /// How long after its first request a release is promoted at the earliest.
+    #[serde(default)]
+    pub min_time: Span,
     /// How long after the first request to the new release the rollout must be decided.
     pub deadline: Span,
     /// What to do when it is not.
     pub on_deadline: OnDeadline,
     /// How long the old release stays warm after promotion, for an instant return.
     pub hold_back: Span,
+    /// The share of the requests that the old release keeps meanwhile, so that the two are compared further. Zero: none,
+    /// and the new release is compared with what was usual before.
+    #[serde(default)]
+    pub hold_back_share: Ratio,
     /// What evidence it takes.
     pub judgement: Judgement,
 }
 
 impl Default for RolloutSpec {
     fn default() -> Self {
-        let percent = |n| Ratio::from_percent(n).unwrap_or_default();
         RolloutSpec {
             strategy: Strategy::Canary,
-            steps: vec![percent(1), percent(5), percent(10), percent(25), percent(50)],
+            steps: Vec::new(),
             step_time: Span::seconds(10),
+            min_time: Span::ZERO,
             deadline: Span::minutes(60),
             on_deadline: OnDeadline::Rollback,
             hold_back: Span::minutes(10),
+            hold_back_share: Ratio::ZERO,
             judgement: Judgement::default(),
         }
     }
@@ -99,6 +107,52 @@ pub struct Judgement {
     pub latency_slack: Span,
     /// Requests to an instance that became ready less than this long ago are not judged.
     pub warm_up: Span,
+    /// What the new release must keep within, whatever the running one does.
+    #[serde(default)]
+    pub limits: Vec<AbsoluteLimit>,
+    /// How many more requests may fail than would have failed without the new release, before it gets no more of them
+    /// although nothing is decided. `None`: only evidence ends its exposure.
+    #[serde(default)]
+    pub exposure: Option<u32>,
+}
+
+/// A limit on a rate or a latency of the new release, tested beside the comparison. It is broken when the evidence says
+/// that it is, not when a few requests happen to be above it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AbsoluteLimit {
+    /// The share of units that fail is below this.
+    Failures(Ratio),
+    /// A quantile of the latency is below a time: no more than the rest of the units take longer.
+    Latency {
+        /// Which quantile, such as 99 %.
+        quantile: Ratio,
+        /// The time it must be below.
+        below: Span,
+    },
+}
+
+impl AbsoluteLimit {
+    /// The share of units that may be beyond: failed, or slower.
+    pub const fn allowed(self) -> Ratio {
+        match self {
+            AbsoluteLimit::Failures(share) => share,
+            AbsoluteLimit::Latency { quantile, .. } => quantile.complement(),
+        }
+    }
+}
+
+impl fmt::Display for AbsoluteLimit {
+    /// As it is written in the configuration: `failures < 1 %`, `p99 < 400ms`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AbsoluteLimit::Failures(share) => write!(f, "failures < {share}"),
+            AbsoluteLimit::Latency { quantile, below } => {
+                let percent = quantile.to_string();
+                write!(f, "p{} < {below}", percent.trim_end_matches(" %"))
+            }
+        }
+    }
 }
 
 impl Default for Judgement {
@@ -111,6 +165,8 @@ impl Default for Judgement {
             latency_margin: Ratio::from_percent(10).unwrap_or_default(),
             latency_slack: Span(5),
             warm_up: Span::ZERO,
+            limits: Vec::new(),
+            exposure: None,
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum Sticky {
     Cookie(String),
     /// The value of a request header. Requests without it are assigned one by one.
     Header(String),
+    /// The address that the client connects from.
+    Client,
 }
 
 /// All routes. `generation` orders tables: a data plane refuses one that is older than what it has.

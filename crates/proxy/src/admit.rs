@@ -3,6 +3,7 @@
 
 use crate::{
     assign::{Point, unit_hash},
+    connection::Client,
     headers,
     lane::{Lane, Lanes},
     refusal::Refusal,
@@ -29,11 +30,12 @@ pub(crate) struct Assigned {
 
 /// Finds the service and assigns the request to one of its releases. Waits for a while when no instance is there.
 pub(crate) async fn admit(
-    worker: &Rc<Worker>,
+    client: &Client,
     request: &Request<Incoming>,
     host: &HeaderValue,
     began: Instant,
 ) -> Result<Assigned, Refusal> {
+    let worker = &client.worker;
     let mut given = None;
     let mut waiting = None;
     loop {
@@ -43,17 +45,19 @@ pub(crate) async fn admit(
         if request.body().size_hint().lower() > service.traffic.max_body.0 {
             return Err(Refusal::TooLarge(service.traffic.max_body, service.key.clone()));
         }
-        let user = User::of(lane, request.headers(), worker, &mut given);
-        let Some(Choice { arm, bet }) = lane.choose(worker, &user, began) else {
+        let user = User::of(lane, request.headers(), client, &mut given);
+        let Some((arm, weight)) = lane.choose(worker, &user) else {
             return Err(Refusal::NoRelease(service.key.clone()));
         };
         let ticket = |arm, bet| Ticket::new(Rc::clone(worker), Rc::clone(lane), arm, began, bet);
         let assigned = |arm, bet| Assigned { ticket: ticket(arm, bet), arm, set_cookie: user.set_cookie(lane) };
+        // Made once, when it is clear what becomes of the request: a user is bet on once.
+        let bet = || lane.bet(&user, arm, weight, began);
         if lane.has_instance(arm) {
-            return Ok(assigned(arm, bet));
+            return Ok(assigned(arm, bet()));
         }
         let no_instance = || {
-            ticket(arm, bet).settle(Outcome::NoInstance);
+            ticket(arm, bet()).settle(Outcome::NoInstance);
             Refusal::NoInstance(service.key.clone())
         };
         if let Some(home) = lane.refuge(arm) {
@@ -92,10 +96,11 @@ enum User {
 
 impl User {
     /// `given` keeps the value given to a new user while the request is assigned again.
-    fn of(lane: &Lane, headers: &HeaderMap, worker: &Worker, given: &mut Option<u64>) -> User {
+    fn of(lane: &Lane, headers: &HeaderMap, client: &Client, given: &mut Option<u64>) -> User {
         let service = &lane.service;
         match &service.sticky {
             None => User::Anyone,
+            Some(Key::Client) => User::Known(unit_hash(client.address.as_bytes(), service.salt)),
             Some(Key::Header(name)) => match headers.get(name) {
                 Some(value) => User::Known(unit_hash(value.as_bytes(), service.salt)),
                 None => User::Anyone,
@@ -103,7 +108,7 @@ impl User {
             Some(Key::Cookie(name)) => match headers::cookie(headers, name) {
                 Some(value) => User::Known(unit_hash(value, service.salt)),
                 None => {
-                    let value = *given.get_or_insert_with(|| worker.random.next());
+                    let value = *given.get_or_insert_with(|| client.worker.random.next());
                     User::New(unit_hash(cookie_value(value).as_bytes(), service.salt), value)
                 }
             },
@@ -132,34 +137,37 @@ fn cookie_value(value: u64) -> String {
     format!("{value:016x}")
 }
 
-/// The arm a unit was assigned to, and what is needed to judge it.
-struct Choice {
-    arm: usize,
-    bet: Option<Bet>,
-}
-
 impl Lane {
-    /// Assigns a unit to an arm, with the weights and the guard as they are now. `None`: there is no arm.
-    fn choose(&self, worker: &Worker, user: &User, began: Instant) -> Option<Choice> {
+    /// Assigns a unit to an arm, with the weights and the guard as they are now: the arm, and the probability with which
+    /// a unit of which nothing is known goes to the canary. `None`: there is no arm.
+    fn choose(&self, worker: &Worker, user: &User) -> Option<(usize, Ratio)> {
         let service = &self.service;
         let tripped = service.guard.as_ref().is_some_and(|switch| switch.is_tripped());
-        let (arm, weight) = match service.split.home().filter(|_| tripped) {
-            Some(home) => (home, Ratio::ZERO),
+        match service.split.home().filter(|_| tripped) {
+            Some(home) => Some((home, Ratio::ZERO)),
             None => {
                 let point = Point::from_uniform(user.unit().unwrap_or_else(|| worker.random.next()));
-                (service.split.arm(point)?, service.split.canary_weight())
+                Some((service.split.arm(point)?, service.split.canary_weight()))
             }
+        }
+    }
+
+    /// What is needed to judge a unit; `None` when it is not to be judged.
+    fn bet(&self, user: &User, arm: usize, weight: Ratio, began: Instant) -> Option<Bet> {
+        let switch = self.service.guard.as_ref()?;
+        if matches!(self.service.sticky, Some(Key::Cookie(_))) {
+            switch.count_cookie(matches!(user, User::Known(_)));
+        }
+        let role = self.service.arms.get(arm)?.role;
+        let weight = match (user.unit(), self.service.stage) {
+            _ if began < self.warm_at => None,
+            (Some(user), Some(stage)) => switch.units().claim(user, stage),
+            (None, _) | (_, None) => Some(weight),
         };
-        let role = service.arms.get(arm)?.role;
-        let bet = match &service.guard {
-            None => None,
-            Some(switch) if began < self.warm_at => {
-                switch.skip();
-                None
-            }
-            Some(_) => Some(Bet { arm: role, weight, unit: user.unit() }),
-        };
-        Some(Choice { arm, bet })
+        if weight.is_none() {
+            switch.skip();
+        }
+        Some(Bet { arm: role, weight: weight? })
     }
 
     /// The trusted release, when it can serve a unit of a canary that has no instance. The other way round would raise

@@ -22,6 +22,11 @@ impl Point {
     pub(crate) fn from_uniform(number: u64) -> Point {
         Point(((u128::from(number) * u128::from(WHOLE)) >> 64) as u32)
     }
+
+    /// Whether it belongs to the canary at this weight.
+    pub(crate) fn is_below(self, weight: Ratio) -> bool {
+        self.0 < weight.ppm()
+    }
 }
 
 /// Which arm has which points.
@@ -79,7 +84,7 @@ pub(crate) fn unit_hash(key: &[u8], salt: u64) -> u64 {
 }
 
 /// A bijection that spreads every input bit over all output bits (the finaliser of SplitMix64).
-fn mix(mut z: u64) -> u64 {
+pub(crate) const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -196,7 +196,7 @@ impl Link {
 
     async fn tripped(&mut self, trip: Trip) {
         tracing::warn!(change = %trip.change, verdict = ?trip.evidence.verdict, "a guard has tripped: its canary gets no requests");
-        self.say(&FromProxy::Tripped { change: trip.change, evidence: trip.evidence }).await;
+        self.say(&FromProxy::Tripped { change: trip.change, evidence: *trip.evidence }).await;
         self.save();
         self.report().await;
     }

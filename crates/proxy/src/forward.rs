@@ -96,7 +96,7 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
         return Err(Refusal::Connect);
     }
     let host = host(&request)?;
-    let Assigned { ticket, arm, set_cookie } = admit(worker, &request, &host, began).await?;
+    let Assigned { ticket, arm, set_cookie } = admit(client, &request, &host, began).await?;
     let lane = Rc::clone(ticket.lane());
     let traffic = &lane.service.traffic;
 

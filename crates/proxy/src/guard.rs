@@ -5,13 +5,13 @@
 //! [`Evaluation`] for each guarded change. When it says `Worse`, the [`Switch`] is set, which every worker reads
 //! before its next assignment; saving that and telling about it come after. No guard ever does anything else.
 
-use crate::{error::Error, shared::Shared, ticket::Bet};
+use crate::{error::Error, shared::Shared, ticket::Bet, units::Units};
 use judge::{Evaluation, Unit};
-use model::{ChangeId, Evidence, Guard, Verdict};
+use model::{ChangeId, Evidence, Guard};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -25,8 +25,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_mi
 /// How often the evidence shown in reports is renewed.
 const SHOW: Duration = Duration::from_millis(100);
 
-/// How many different users are judged per change. Further ones are not, so that memory is bounded (about 4 MiB).
-const MAX_USERS: usize = 200_000;
+/// From how many requests without the cookie that tells users apart on, and from which multiple of those with it, clients
+/// are said not to keep it.
+const NOT_KEPT: (u64, u64) = (200, 20);
 
 /// How many trips may wait to be told.
 const TRIPS: usize = 256;
@@ -39,7 +40,17 @@ pub(crate) struct Switch {
     pub(crate) guard: Guard,
     tripped: AtomicBool,
     unjudged: AtomicU64,
+    /// Made when first asked for: where each request is a unit, nobody need be remembered.
+    units: OnceLock<Units>,
+    cookies: Cookies,
     evidence: Mutex<Evidence>,
+}
+
+/// How many requests of a service that tells users apart by a cookie came with it, and without.
+#[derive(Default)]
+struct Cookies {
+    kept: AtomicU64,
+    given: AtomicU64,
 }
 
 impl Switch {
@@ -50,13 +61,32 @@ impl Switch {
             guard: guard.clone(),
             tripped: AtomicBool::new(tripped),
             unjudged: AtomicU64::new(0),
+            units: OnceLock::new(),
+            cookies: Cookies::default(),
             evidence: Mutex::default(),
         })
     }
 
-    /// Whether this is the switch of a guard in a new table: the same change, compared with the same.
+    /// Whether this is the switch of a guard in a new table: of the same change, compared with the same, by the same rules.
     pub(crate) fn serves(&self, guard: &Guard) -> bool {
-        self.change == guard.change && self.guard.baseline == guard.baseline
+        self.guard == *guard
+    }
+
+    /// The users bet on, where users are told apart.
+    pub(crate) fn units(&self) -> &Units {
+        self.units.get_or_init(Units::new)
+    }
+
+    /// Counts a request that came with the cookie that tells users apart, or was given one.
+    pub(crate) fn count_cookie(&self, kept: bool) {
+        let count = if kept { &self.cookies.kept } else { &self.cookies.given };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests were given a cookie, when hardly any came with one.
+    fn cookies_not_kept(&self) -> Option<u64> {
+        let [kept, given] = [&self.cookies.kept, &self.cookies.given].map(|count| count.load(Ordering::Relaxed));
+        (given >= NOT_KEPT.0 && given / NOT_KEPT.1 > kept).then_some(given)
     }
 
     /// Whether the canary gets no requests any more.
@@ -97,7 +127,7 @@ pub(crate) struct Trip {
     /// For which change.
     pub(crate) change: ChangeId,
     /// Why.
-    pub(crate) evidence: Evidence,
+    pub(crate) evidence: Box<Evidence>,
 }
 
 /// The guard thread.
@@ -138,8 +168,6 @@ struct Bench {
 struct Seat {
     switch: Arc<Switch>,
     evaluation: Evaluation,
-    /// Users judged already. Their first verdict counts, once: requests of one user tend to fail together.
-    users: HashSet<u64>,
     /// Whether something was observed since the evidence was last shown.
     dirty: bool,
 }
@@ -153,7 +181,6 @@ impl Bench {
             self.tests.entry(switch.change).or_insert_with(|| Seat {
                 evaluation: Evaluation::of(&switch.guard),
                 switch: Arc::clone(switch),
-                users: HashSet::new(),
                 dirty: true,
             });
         }
@@ -170,7 +197,7 @@ impl Bench {
             let Some(seat) = self.tests.get_mut(&judged.change) else { continue };
             if seat.observe(judged) {
                 // A full channel loses nothing: every report names the guards that have tripped, with their evidence.
-                let _ = self.tell.try_send(Trip { change: judged.change, evidence: seat.switch.evidence() });
+                let _ = self.tell.try_send(Trip { change: judged.change, evidence: Box::new(seat.switch.evidence()) });
             }
         }
     }
@@ -185,7 +212,7 @@ impl Bench {
             seat.evaluation.skip(unjudged);
             // A guard that had tripped before this process started has lost its figures; it has nothing new to show.
             if (seat.dirty || unjudged > 0) && !seat.switch.is_tripped() {
-                seat.switch.show(seat.evaluation.evidence());
+                seat.show();
                 seat.dirty = false;
             }
         }
@@ -198,30 +225,28 @@ impl Seat {
         if self.switch.is_tripped() {
             return false;
         }
-        if let Some(user) = judged.bet.unit
-            && (self.users.len() >= MAX_USERS || !self.users.insert(user))
-        {
-            self.evaluation.skip(1);
-            return false;
-        }
-        let Bet { arm, weight, unit: _ } = judged.bet;
+        let Bet { arm, weight } = judged.bet;
         self.evaluation.observe(Unit { arm, weight, failed: judged.failed, latency_us: judged.latency_us });
         self.dirty = true;
-        match self.evaluation.verdict() {
-            Verdict::Worse(_) => {
-                self.switch.tripped.store(true, Ordering::Release);
-                self.switch.show(self.evaluation.evidence());
-                true
-            }
-            Verdict::NoData | Verdict::Undecided | Verdict::NotWorse | Verdict::SharedOutage => false,
+        let trips = self.evaluation.verdict().ends_exposure();
+        if trips {
+            self.switch.tripped.store(true, Ordering::Release);
+            self.show();
         }
+        trips
+    }
+
+    /// Puts the evidence where reports find it.
+    fn show(&self) {
+        let cookies_not_kept = self.switch.cookies_not_kept();
+        self.switch.show(Evidence { cookies_not_kept, ..self.evaluation.evidence() });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{ArmFigures, ArmRole, Judgement, Ratio};
+    use model::{AbsoluteLimit, ArmFigures, ArmRole, Judgement, Ratio, Verdict};
 
     fn seat() -> Seat {
         seat_of(Guard { change: ChangeId(1), judgement: Judgement::default(), baseline: None })
@@ -229,11 +254,11 @@ mod tests {
 
     fn seat_of(guard: Guard) -> Seat {
         let switch = Switch::new(&guard, false);
-        Seat { evaluation: Evaluation::of(&guard), switch, users: HashSet::new(), dirty: false }
+        Seat { evaluation: Evaluation::of(&guard), switch, dirty: false }
     }
 
-    fn unit(arm: ArmRole, failed: bool, user: Option<u64>) -> Judged {
-        let bet = Bet { arm, weight: Ratio::from_percent(50).unwrap(), unit: user };
+    fn unit(arm: ArmRole, failed: bool) -> Judged {
+        let bet = Bet { arm, weight: Ratio::from_percent(50).unwrap() };
         Judged { change: ChangeId(1), bet, failed, latency_us: Some(1_000) }
     }
 
@@ -242,8 +267,8 @@ mod tests {
         let mut seat = seat();
         let mut trips = 0;
         for _ in 0..200 {
-            trips += u32::from(seat.observe(unit(ArmRole::Running, false, None)));
-            trips += u32::from(seat.observe(unit(ArmRole::Canary, true, None)));
+            trips += u32::from(seat.observe(unit(ArmRole::Running, false)));
+            trips += u32::from(seat.observe(unit(ArmRole::Canary, true)));
         }
         assert_eq!(trips, 1);
         assert!(seat.switch.is_tripped());
@@ -254,30 +279,52 @@ mod tests {
     fn a_promoted_release_that_turns_bad_trips_its_guard_without_anything_beside_it() {
         let baseline = Some(ArmFigures { units: 1_000, failed: 1, ..ArmFigures::default() });
         let mut seat = seat_of(Guard { change: ChangeId(1), judgement: Judgement::default(), baseline });
-        assert!((0..1_000).all(|_| !seat.observe(unit(ArmRole::Canary, false, None))));
-        let needed = (0..200).position(|_| seat.observe(unit(ArmRole::Canary, true, None)));
+        assert!((0..1_000).all(|_| !seat.observe(unit(ArmRole::Canary, false))));
+        let needed = (0..200).position(|_| seat.observe(unit(ArmRole::Canary, true)));
         assert!(needed.is_some_and(|n| n < 40), "{needed:?}");
     }
 
     #[test]
-    fn a_guard_that_compares_with_something_else_is_another_guard() {
-        let beside = Guard { change: ChangeId(1), judgement: Judgement::default(), baseline: None };
-        let before = Guard { baseline: Some(ArmFigures::default()), ..beside.clone() };
-        let switch = Switch::new(&beside, true);
-        assert!(switch.serves(&beside));
-        assert!(!switch.serves(&before));
+    fn a_canary_beyond_a_limit_or_its_exposure_trips_its_guard_however_bad_the_running_release_is() {
+        let limits = vec![AbsoluteLimit::Failures(Ratio::from_percent(1).unwrap())];
+        for (judgement, verdict) in [
+            (Judgement { limits: limits.clone(), ..Judgement::default() }, Verdict::BeyondLimit(limits[0])),
+            (Judgement { exposure: Some(2), ..Judgement::default() }, Verdict::ExposureSpent),
+        ] {
+            let mut seat = seat_of(Guard { change: ChangeId(1), judgement, baseline: None });
+            // One of four fails in both arms; then the canary has a few unlucky ones.
+            for n in 0..60 {
+                seat.observe(unit(ArmRole::Running, n % 4 == 0));
+                seat.observe(unit(ArmRole::Canary, n % 4 == 0));
+            }
+            let trips = (0..6).filter(|_| seat.observe(unit(ArmRole::Canary, true))).count();
+            assert!(trips <= 1);
+            assert!(seat.switch.is_tripped(), "{:?}", seat.switch.evidence());
+            assert_eq!(seat.switch.evidence().verdict, verdict);
+        }
     }
 
     #[test]
-    fn one_user_who_fails_a_thousand_times_counts_once() {
-        let mut seat = seat();
-        for user in 0..50 {
-            seat.observe(unit(ArmRole::Running, false, Some(user)));
-        }
-        for _ in 0..1_000 {
-            assert!(!seat.observe(unit(ArmRole::Canary, true, Some(1_000))));
-        }
-        let evidence = seat.evaluation.evidence();
-        assert_eq!((evidence.canary.units, evidence.unjudged), (1, 999));
+    fn a_guard_that_compares_with_something_else_or_by_other_rules_is_another_guard() {
+        let beside = Guard { change: ChangeId(1), judgement: Judgement::default(), baseline: None };
+        let before = Guard { baseline: Some(ArmFigures::default()), ..beside.clone() };
+        let stricter = Guard { judgement: Judgement { exposure: Some(1), ..Judgement::default() }, ..beside.clone() };
+        let switch = Switch::new(&beside, true);
+        assert!(switch.serves(&beside));
+        assert!(!switch.serves(&before) && !switch.serves(&stricter));
+    }
+
+    #[test]
+    fn clients_that_do_not_keep_their_cookie_are_told_of() {
+        let seat = seat();
+        let told = |kept: u32, given: u32| {
+            (0..kept).for_each(|_| seat.switch.count_cookie(true));
+            (0..given).for_each(|_| seat.switch.count_cookie(false));
+            seat.show();
+            seat.switch.evidence().cookies_not_kept
+        };
+        assert_eq!(told(0, 199), None, "too few to say");
+        assert_eq!(told(9, 1), Some(200));
+        assert_eq!(told(2, 0), None, "some do");
     }
 }

@@ -39,6 +39,7 @@ mod table;
 mod tally;
 mod ticket;
 mod tunnel;
+mod units;
 mod upstream;
 mod worker;
 

@@ -3,7 +3,7 @@
 //! The best match is an exact host before any host, then the longest path prefix by whole segments. The work of a
 //! look-up depends on the depth of the path and on the longest prefix, not on how many routes there are.
 
-use crate::{assign::Split, guard::Switch};
+use crate::{assign::Split, guard::Switch, units::Stage};
 use http::HeaderName;
 use model::{Arm, ChangeId, Endpoint, Guard, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec};
 use std::{collections::HashMap, sync::Arc};
@@ -38,6 +38,8 @@ pub(crate) struct Service {
     pub(crate) split: Split,
     /// The test that watches its canary.
     pub(crate) guard: Option<Arc<Switch>>,
+    /// The step its users are bet on in; `None` when there is no guard or each request is bet on.
+    pub(crate) stage: Option<Stage>,
 }
 
 /// Where the key of a sticky user is found.
@@ -47,6 +49,8 @@ pub(crate) enum Key {
     Cookie(Box<str>),
     /// In this header.
     Header(HeaderName),
+    /// In the address of the client's connection.
+    Client,
 }
 
 impl Table {
@@ -62,14 +66,19 @@ impl Table {
                 };
                 paths.add(&route.path, index);
             }
+            let guard = service.guard.as_ref().map(&switch);
+            let sticky = service.traffic.sticky.as_ref().and_then(Key::new);
+            let split = Split::new(&service.arms);
+            let stage = guard.as_ref().filter(|_| sticky.is_some()).map(|g| g.units().stage(split.canary_weight()));
             made.services.push(Arc::new(Service {
                 key: service.service.clone(),
                 traffic: service.traffic.clone(),
-                sticky: service.traffic.sticky.as_ref().and_then(Key::new),
+                sticky,
                 salt: salt(service.guard.as_ref(), &service.arms),
                 arms: service.arms.clone(),
-                split: Split::new(&service.arms),
-                guard: service.guard.as_ref().map(&switch),
+                split,
+                guard,
+                stage,
             }));
         }
         made
@@ -117,6 +126,7 @@ impl Key {
         match sticky {
             Sticky::Cookie(name) => Some(Key::Cookie(name.as_str().into())),
             Sticky::Header(name) => HeaderName::from_bytes(name.as_bytes()).ok().map(Key::Header),
+            Sticky::Client => Some(Key::Client),
         }
     }
 }

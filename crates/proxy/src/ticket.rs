@@ -10,10 +10,8 @@ use std::{rc::Rc, time::Instant};
 pub(crate) struct Bet {
     /// The arm it was assigned to.
     pub(crate) arm: ArmRole,
-    /// The probability with which a unit was assigned to the canary then.
+    /// The probability with which a unit of which as much was known was assigned to the canary then.
     pub(crate) weight: Ratio,
-    /// Who the unit is, when it is a user and not a single request.
-    pub(crate) unit: Option<u64>,
 }
 
 /// One assigned request.

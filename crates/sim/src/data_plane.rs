@@ -5,7 +5,7 @@ use crate::{driver::Driver, random::Random, version::Versions};
 use judge::{Evaluation, Unit};
 use model::{
     Arm, ArmRole, ChangeId, Evidence, Guard, InstanceId, InstanceTraffic, Latencies, ProxyReport, Ratio, ReleaseId,
-    ReleaseTraffic, RouteTable, ServiceKey, ServiceRoutes, Tally, Time, Verdict,
+    ReleaseTraffic, RouteTable, ServiceKey, ServiceRoutes, Tally, Time,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -200,7 +200,7 @@ impl DataPlane {
         }
         let Some((_, evaluation)) = self.evaluations.get_mut(&change) else { return };
         evaluation.observe(Unit { arm, weight, failed, latency_us });
-        if matches!(evaluation.verdict(), Verdict::Worse(_)) {
+        if evaluation.verdict().ends_exposure() {
             self.saved.tripped.insert(change);
         }
     }
@@ -239,7 +239,7 @@ impl DataPlane {
 
     /// A guard that had tripped before this process started has lost its figures.
     fn evidence(&self, change: ChangeId, evaluation: &Evaluation) -> Evidence {
-        let worse = matches!(evaluation.verdict(), Verdict::Worse(_));
-        if self.saved.tripped.contains(&change) && !worse { Evidence::default() } else { evaluation.evidence() }
+        let against = evaluation.verdict().ends_exposure();
+        if self.saved.tripped.contains(&change) && !against { Evidence::default() } else { evaluation.evidence() }
     }
 }

@@ -60,6 +60,11 @@ pub const ALL: &[Invariant] = &[
         says: "No action is planned before the entry that caused it is durable.",
         check: durable_first,
     },
+    Invariant {
+        id: "ramp",
+        says: "A canary without steps gets more only on evidence, at most twice as much at once, and never more than half.",
+        check: ramp,
+    },
     Invariant { id: "no-data", says: "Missing data never promotes a release.", check: no_data },
     Invariant { id: "entry-bytes", says: "Every entry fits, and is read back as what was written.", check: |_| Ok(()) },
     Invariant { id: "cause", says: "An entry follows from earlier entries only.", check: cause },
@@ -276,6 +281,37 @@ fn no_data(m: &Moment<'_>) -> Result<(), String> {
         let by_person = entry.actor.kind != ActorKind::Quarterdeck;
         holds(by_person || judged.is_none() || enough, || format!("{release} was promoted on nothing"))
     })
+}
+
+fn ramp(m: &Moment<'_>) -> Result<(), String> {
+    m.rollouts().try_for_each(|(_, fact)| {
+        let rollout::Fact::Stepped { change, weight, .. } = fact else { return Ok(()) };
+        let rollout = |state: &'_ State| state.changes.get(change).and_then(|c| c.rollout.clone());
+        let Some(now) = rollout(&m.step.after).filter(|r| r.terms.steps.is_empty()) else { return Ok(()) };
+        if now.terms.strategy != Strategy::Canary {
+            return Ok(());
+        }
+        let before = rollout(&m.step.before).filter(|r| r.step.is_some()).map(|r| r.weight);
+        let seen = m.serve.observed.evidence(*change);
+        match before {
+            // What becomes durable in one turn is one step.
+            None => holds(*weight == percent(1), || format!("{change} begins with {weight}")),
+            Some(before) => {
+                let canary = seen.map_or(0, |e| e.canary.units);
+                let at_most = Ratio::from_ppm(before.ppm() * 2).unwrap_or(Ratio::ONE).min(percent(50));
+                holds(canary > 0 && before < *weight && *weight <= at_most, || {
+                    format!("{change} went from {before} to {weight} on {canary} canary units")
+                })
+            }
+        }
+    })
+}
+
+const fn percent(n: u32) -> Ratio {
+    match Ratio::from_percent(n) {
+        Some(ratio) => ratio,
+        None => Ratio::ZERO,
+    }
 }
 
 fn cause(m: &Moment<'_>) -> Result<(), String> {

@@ -14,8 +14,8 @@ use crate::{
 use control::{Command, Request, State, change::Phase, rollout::Until, story};
 use ledger::Fault;
 use model::{
-    Actor, ChangeId, EnvironmentName, OnDeadline, Ratio, ReleaseId, RouteMatch, RunSpec, ServiceKey, ServiceName,
-    ServiceSpec, Span, Strategy,
+    AbsoluteLimit, Actor, ChangeId, EnvironmentName, OnDeadline, Ratio, ReleaseId, RouteMatch, RunSpec, ServiceKey,
+    ServiceName, ServiceSpec, Span, Strategy,
 };
 use std::fmt;
 
@@ -273,11 +273,20 @@ impl Storm {
         spec.run.env.insert("SETTING".to_owned(), self.dice.below(3).to_string());
         spec.traffic.drain_deadline = Span::seconds(5);
         spec.rollout.strategy = self.strategy();
-        spec.rollout.steps = vec![percent(10), percent(50)];
+        spec.rollout.steps = if self.dice.below(2) == 0 { Vec::new() } else { vec![percent(10), percent(50)] };
         spec.rollout.step_time = Span::seconds(self.dice.below(4));
         spec.rollout.deadline = Span::seconds(90);
         spec.rollout.hold_back = Span::seconds(self.dice.below(2) * 20);
+        if spec.rollout.hold_back > Span::ZERO {
+            spec.rollout.hold_back_share = percent(10 * self.dice.below(2) as u32);
+        }
+        spec.rollout.min_time = Span::seconds(self.dice.below(2) * 10);
         spec.rollout.judgement.tolerance = percent(3);
+        spec.rollout.judgement.exposure = (self.dice.below(3) == 0).then_some(8);
+        if self.dice.below(3) == 0 {
+            let slow = AbsoluteLimit::Latency { quantile: percent(99), below: Span(200) };
+            spec.rollout.judgement.limits = vec![AbsoluteLimit::Failures(percent(5)), slow];
+        }
         let on_deadline = [OnDeadline::Rollback, OnDeadline::Hold, OnDeadline::Promote];
         spec.rollout.on_deadline = self.one_of(&on_deadline).unwrap_or_default();
         spec

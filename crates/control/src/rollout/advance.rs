@@ -2,14 +2,15 @@
 //! they matter. It looks at the state and the observation only, so a restarted control plane goes on where the last one
 //! stopped.
 
-use super::{Fact, Rollout, Until, draft, draft_undo};
+use super::{Fact, Rollout, Until, draft, draft_undo, ramp};
 use crate::{
     Code, Draft, Observed, Refusal, Request, State,
     change::{self, Change, Outcome, Phase},
     instance,
 };
 use model::{
-    ArmFigures, ChangeId, Evidence, Metric, OnDeadline, Ratio, ReleaseId, ServiceSpec, Span, Strategy, Time, Verdict,
+    AbsoluteLimit, ArmFigures, ChangeId, Evidence, Metric, OnDeadline, Ratio, ReleaseId, ServiceSpec, Span, Strategy,
+    Time, Verdict,
 };
 
 /// How often an instance of a release under way may exit before that is a verdict.
@@ -34,7 +35,8 @@ pub(crate) fn decide_promote(
 fn promoted(observed: &Observed, change: &Change, rollout: &Rollout, because: String, proven: bool) -> Draft {
     let watched = rollout.from.filter(|_| rollout.terms.watch.is_some());
     let baseline = watched.and_then(|from| usual(observed, change.id, from));
-    draft(change, Fact::Promoted { change: change.id, release: rollout.to, because, proven, baseline })
+    let old_keeps = if baseline.is_some() { rollout.terms.hold_back_share } else { Ratio::ZERO };
+    draft(change, Fact::Promoted { change: change.id, release: rollout.to, because, proven, baseline, old_keeps })
 }
 
 /// What the release that had the requests did with them: as it was judged, or else lately.
@@ -131,17 +133,36 @@ fn tripped(observed: &Observed, change: &Change, rollout: &Rollout) -> Option<(O
     }
     let from = rollout.from?;
     if let Some(evidence) = observed.evidence(change.id)
-        && let Verdict::Worse(metric) = evidence.verdict
+        && let Some(why) = against(evidence, from, watching && rollout.weight == Ratio::ONE)
     {
-        let what = match metric {
-            Metric::Failures => "fails more often",
-            Metric::Latency => "is slower",
-        };
-        let did = if watching { " did" } else { "" };
-        return Some((Some(judged(change, rollout, from, evidence)), format!("it {what} than {from}{did}")));
+        return Some((Some(judged(change, rollout, from, evidence)), why));
     }
     let lost = || "its guard tripped, and the figures were lost with the data plane that had them".to_owned();
     observed.has_tripped(change.id).then(|| (None, lost()))
+}
+
+/// What the evidence says against the new release, when it convinces. `alone`: compared with what was before.
+fn against(evidence: &Evidence, from: ReleaseId, alone: bool) -> Option<String> {
+    let (did, was) = if alone { (" did", " was") } else { ("", "") };
+    match evidence.verdict {
+        Verdict::Worse(Metric::Failures) => Some(format!("it fails more often than {from}{did}")),
+        Verdict::Worse(Metric::Latency) => Some(format!("it is slower than {from}{was}")),
+        Verdict::BeyondLimit(limit) => {
+            let found = evidence.limits.iter().find(|found| found.limit == limit);
+            let seen = found.map_or(String::new(), |f| match limit {
+                AbsoluteLimit::Failures(_) => format!(": {} of {} failed", f.beyond, f.units),
+                AbsoluteLimit::Latency { below, .. } => format!(": {} of {} took {below} or more", f.beyond, f.units),
+            });
+            Some(format!("it breaks “{limit}”{seen}"))
+        }
+        Verdict::ExposureSpent => {
+            let (more, budget) = (evidence.excess_failures, evidence.exposure.unwrap_or_default());
+            Some(format!(
+                "undecided when its exposure was spent: {more:.1} more requests failed than with {from}, {budget} were allowed"
+            ))
+        }
+        Verdict::NoData | Verdict::Undecided | Verdict::NotWorse | Verdict::SharedOutage => None,
+    }
 }
 
 /// Why the new release cannot be relied on, whatever its requests say.
@@ -180,7 +201,7 @@ fn broken(state: &State, observed: &Observed, change: &Change, rollout: &Rollout
 }
 
 fn judged(change: &Change, rollout: &Rollout, from: ReleaseId, evidence: &Evidence) -> Draft {
-    draft(change, Fact::Judged { change: change.id, from, to: rollout.to, evidence: evidence.clone() })
+    draft(change, Fact::Judged { change: change.id, from, to: rollout.to, evidence: Box::new(evidence.clone()) })
 }
 
 /// The next step of a rollout that nothing speaks against.
@@ -212,10 +233,10 @@ fn forward(
         };
     };
     let Some(step) = rollout.step else {
-        return match (rolling, rollout.terms.steps.first()) {
-            (true, _) if ready >= 1 => stepped(0, Ratio::of(1, u64::from(spec.replicas))),
-            (false, Some(first)) if ready >= spec.replicas => stepped(0, *first),
-            _ => Vec::new(),
+        return match rolling {
+            true if ready >= 1 => stepped(0, Ratio::of(1, u64::from(spec.replicas))),
+            false if ready >= spec.replicas => stepped(0, rollout.terms.first_share()),
+            true | false => Vec::new(),
         };
     };
     // While the data plane is silent, or has not taken the table with the guard, nothing is known, which is neither good
@@ -237,7 +258,8 @@ fn forward(
     }
     // A step is rested on when its instances have answered for long enough.
     let since = state.instances_of(rollout.to).map(|i| i.condition.since()).max();
-    let rested = now.since(rollout.step_at.max(since.unwrap_or_default())) >= rollout.terms.step_time;
+    let step_time = if rollout.terms.steps.is_empty() && !rolling { ramp::PACE } else { rollout.terms.step_time };
+    let rested = now.since(rollout.step_at.max(since.unwrap_or_default())) >= step_time;
     if rolling {
         if ready <= step || !rested {
             return Vec::new();
@@ -251,26 +273,40 @@ fn forward(
     if ready < spec.replicas {
         return Vec::new();
     }
-    if let (Verdict::NotWorse, Some(evidence), true) = (verdict, evidence, rested) {
+    let early = rollout.first_step_at.is_some_and(|first| now.since(first) < rollout.terms.min_time);
+    if let (Verdict::NotWorse, Some(evidence), true) = (verdict, evidence, rested && !early) {
         let because = format!("it is not worse than {from}");
         return vec![judged(change, rollout, from, evidence), promote(because, true)];
     }
     if rollout.deadline.is_some_and(|deadline| now >= deadline) {
         return overdue(observed, change, rollout, from, evidence.filter(|_| verdict != Verdict::NoData));
     }
-    match rollout.terms.steps.get(step as usize + 1) {
-        // Without a request to the canary at this weight, a larger weight would rest on nothing; and while the evidence
-        // leans against it, a larger weight would only harm more users until it is decided.
-        Some(next) if rested && verdict != Verdict::NoData && !evidence.is_some_and(leans_against) => {
-            stepped(step + 1, *next)
-        }
-        _ => Vec::new(),
-    }
+    // Without a request to the canary at this weight, a larger weight would rest on nothing; and while the evidence
+    // leans against it, a larger weight would only harm more users until it is decided.
+    let Some(evidence) = evidence.filter(|e| rested && verdict != Verdict::NoData && !leans_against(e)) else {
+        return Vec::new();
+    };
+    let next = if rollout.terms.steps.is_empty() {
+        ramp::next(rollout.weight, evidence, per_second(observed, [from, rollout.to]))
+    } else {
+        rollout.terms.steps.get(step as usize + 1).copied()
+    };
+    next.map(|next| stepped(step + 1, next)).unwrap_or_default()
+}
+
+/// How many requests two releases have had lately, together.
+fn per_second(observed: &Observed, releases: [ReleaseId; 2]) -> f64 {
+    let of = |release| {
+        let recent = observed.recent(release);
+        recent.tally.total() as f64 / (recent.window.0 as f64 / 1e3).max(1.0)
+    };
+    releases.map(of).iter().sum()
 }
 
 /// Whether the evidence speaks against the new release, though it does not convince.
 fn leans_against(evidence: &Evidence) -> bool {
-    evidence.findings.iter().any(|finding| finding.worse > LEANING * finding.worse_bound)
+    let compared = evidence.findings.iter().any(|finding| finding.worse > LEANING * finding.worse_bound);
+    compared || evidence.limits.iter().any(|limit| limit.broken > LEANING * limit.broken_bound)
 }
 
 /// What becomes of a rollout that is undecided at its deadline.

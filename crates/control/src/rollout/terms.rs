@@ -1,5 +1,6 @@
 //! The terms a rollout is begun on, and how they read in a plan.
 
+use super::ramp;
 use crate::{
     State,
     change::{self, propose::Step},
@@ -12,10 +13,13 @@ use serde::{Deserialize, Serialize};
 pub struct Terms {
     /// How the release takes over.
     pub strategy: Strategy,
-    /// The canary's shares. For `rolling`, not used.
+    /// The canary's shares. Empty: the share grows as evidence does. For `rolling`, not used.
     pub steps: Vec<Ratio>,
-    /// How long each step is held at least.
+    /// How long each of these steps is held at least.
     pub step_time: Span,
+    /// How long after the first step it is promoted at the earliest.
+    #[serde(default)]
+    pub min_time: Span,
     /// How long after the first step it must be decided; `None`: it is not judged.
     pub deadline: Option<Span>,
     /// What happens when it is not.
@@ -24,9 +28,13 @@ pub struct Terms {
     pub hold_back: Span,
     /// What evidence it takes; `None`: none.
     pub judgement: Option<Judgement>,
-    /// What evidence it takes to go back while the old release is kept warm, compared with what was usual before.
+    /// What evidence it takes to go back while the old release is kept warm, compared with what was usual before, or with
+    /// what the old release does with the share it keeps.
     #[serde(default)]
     pub watch: Option<Judgement>,
+    /// The share of the requests that the old release keeps while it is kept warm.
+    #[serde(default)]
+    pub hold_back_share: Ratio,
 }
 
 impl Terms {
@@ -44,17 +52,25 @@ impl Terms {
         };
         let concurrent = answers && has_routes && matches!(strategy, Strategy::Canary | Strategy::Rolling);
         let stays_warm = answers && matches!(strategy, Strategy::Canary | Strategy::BlueGreen);
+        let warm_share = if stays_warm && has_routes { rollout.hold_back_share } else { Ratio::ZERO };
+        // Chance alone would spend a budget when all requests count, and what is promoted was not found to be harmful.
+        let watch = Judgement { exposure: None, ..rollout.judgement.clone() };
+        let watch = match warm_share {
+            // With nothing beside it, a slower release looks just like a busier hour: only failures are watched.
+            Ratio::ZERO => Judgement { latency_tolerance: Ratio::ZERO, ..watch },
+            _ => watch,
+        };
         Terms {
             strategy,
             steps: rollout.steps.clone(),
             step_time: rollout.step_time,
+            min_time: rollout.min_time,
             deadline: (concurrent && strategy == Strategy::Canary).then_some(rollout.deadline),
             on_deadline: rollout.on_deadline,
             hold_back: if stays_warm { rollout.hold_back } else { Span::ZERO },
             judgement: concurrent.then(|| rollout.judgement.clone()),
-            // With nothing beside it, a slower release looks just like a busier hour: only failures are watched.
-            watch: (stays_warm && has_routes)
-                .then(|| Judgement { latency_tolerance: Ratio::ZERO, ..rollout.judgement.clone() }),
+            watch: (stays_warm && has_routes).then_some(watch),
+            hold_back_share: warm_share,
         }
     }
 
@@ -68,11 +84,13 @@ impl Terms {
             },
             steps: Vec::new(),
             step_time: Span::ZERO,
+            min_time: Span::ZERO,
             deadline: None,
             on_deadline: OnDeadline::Hold,
             hold_back: Span::ZERO,
             judgement: None,
             watch: None,
+            hold_back_share: Ratio::ZERO,
         }
     }
 
@@ -86,37 +104,41 @@ impl Terms {
                 "nothing runs yet",
             )];
         };
-        let warm = || match self.hold_back {
-            Span::ZERO => step(format!("stop {from}"), "nobody uses it any more"),
-            span => step(format!("keep {from} warm for {span}, then stop it"), "a return is then a matter of moments"),
+        let warm = || match (self.hold_back, self.hold_back_share) {
+            (Span::ZERO, _) => step(format!("stop {from}"), "nobody uses it any more"),
+            (span, Ratio::ZERO) => {
+                step(format!("keep {from} warm for {span}, then stop it"), "a return is then a matter of moments")
+            }
+            (span, share) => step(
+                format!("leave {share} of the requests to {from} for {span}, then stop it"),
+                "the two are compared further, and a return is a matter of moments",
+            ),
         };
         match self.strategy {
             Strategy::Canary => {
-                let shares: Vec<_> = self.steps.iter().map(Ratio::to_string).collect();
                 let judgement = self.judgement.clone().unwrap_or_default();
-                vec![
+                let mut steps = vec![
                     step(
                         format!("start {} beside {from}", instances(n)),
                         "users notice nothing of a release that does not start",
                     ),
-                    step(
-                        format!(
-                            "send the new release {} of the requests, each for at least {}",
-                            shares.join(", "),
-                            self.step_time
-                        ),
-                        "every request is evidence; few users feel a bad release",
-                    ),
+                    step(self.shares(), "every request is evidence; few users feel a bad release"),
                     step(
                         format!("roll back at once when it is worse (false alarm ≤ {})", judgement.false_alarm),
                         "the data plane judges every request and stops exposing users by itself",
                     ),
-                    step(
-                        format!("promote it when failures are not worse by more than {}", judgement.tolerance),
-                        "a good release should not wait for a timer",
-                    ),
-                    warm(),
-                ]
+                ];
+                steps.extend(bounds(&judgement).map(|bound| step(bound, "the service asks for it")));
+                let earliest = match self.min_time {
+                    Span::ZERO => String::new(),
+                    span => format!(", {span} after its first request at the earliest"),
+                };
+                steps.push(step(
+                    format!("promote it when failures are not worse by more than {}{earliest}", judgement.tolerance),
+                    "a good release should not wait for a timer",
+                ));
+                steps.push(warm());
+                steps
             }
             Strategy::BlueGreen => vec![
                 step(
@@ -149,16 +171,33 @@ impl Terms {
         }
     }
 
+    /// How its share grows.
+    fn shares(&self) -> String {
+        if self.steps.is_empty() {
+            let [first, most] = [ramp::FIRST, ramp::MOST];
+            return format!("send the new release {first} of the requests, and up to {most} as evidence grows");
+        }
+        let shares: Vec<_> = self.steps.iter().map(Ratio::to_string).collect();
+        format!("send the new release {} of the requests, each for at least {}", shares.join(", "), self.step_time)
+    }
+
+    /// The canary's first share.
+    pub(crate) fn first_share(&self) -> Ratio {
+        self.steps.first().copied().unwrap_or(ramp::FIRST)
+    }
+
     pub(crate) fn blast_radius(&self, spec: &ServiceSpec, from: Option<ReleaseId>) -> String {
         let who =
             if spec.routes.is_empty() { "no request is concerned; the work it does is" } else { "all its requests" };
-        match (from, self.strategy, self.steps.first()) {
-            (None, _, _) => "nobody uses it yet".to_owned(),
-            (Some(_), Strategy::Canary, Some(first)) => {
-                format!("{first} of its requests first, more only as evidence allows")
+        match (from, self.strategy) {
+            (None, _) => "nobody uses it yet".to_owned(),
+            (Some(_), Strategy::Canary) => {
+                let budget = self.judgement.as_ref().and_then(|judgement| judgement.exposure);
+                let budget = budget.map_or(String::new(), |n| format!(", and no more than {n} failed requests"));
+                format!("{} of its requests first, more only as evidence allows{budget}", self.first_share())
             }
-            (Some(_), Strategy::Rolling, _) => format!("1 of {} instances first", spec.replicas),
-            (Some(_), Strategy::Canary | Strategy::BlueGreen | Strategy::Recreate, _) => who.to_owned(),
+            (Some(_), Strategy::Rolling) => format!("1 of {} instances first", spec.replicas),
+            (Some(_), Strategy::BlueGreen | Strategy::Recreate) => who.to_owned(),
         }
     }
 
@@ -174,6 +213,13 @@ impl Terms {
             (Some(from), _) => format!("undone by starting {from} again"),
         }
     }
+}
+
+/// What ends a rollout besides the comparison.
+fn bounds(judgement: &Judgement) -> impl Iterator<Item = String> {
+    let limits = judgement.limits.iter().map(|limit| format!("roll back when it is shown to break “{limit}”"));
+    let budget = judgement.exposure.map(|n| format!("stop it when {n} more requests failed than otherwise would have"));
+    limits.chain(budget)
 }
 
 /// A number of instances, for people.

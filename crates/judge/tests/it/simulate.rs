@@ -94,10 +94,7 @@ pub(crate) fn rollout(
 
 /// Whether a canary was called worse.
 pub(crate) fn is_worse(verdict: Verdict) -> bool {
-    match verdict {
-        Verdict::Worse(_) => true,
-        Verdict::NoData | Verdict::Undecided | Verdict::NotWorse | Verdict::SharedOutage => false,
-    }
+    matches!(verdict, Verdict::Worse(_))
 }
 
 /// The default judgement without the margin for latencies that are larger but not harmful: the sharpest there is, as the

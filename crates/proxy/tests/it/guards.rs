@@ -4,7 +4,8 @@ use crate::{
     rig::{Rig, canary},
     upstream::{good, nobody},
 };
-use model::{ChangeId, Guard, Judgement, Metric, Verdict, wire::FromProxy};
+use http::Request;
+use model::{ChangeId, Evidence, Guard, Judgement, Metric, Sticky, Verdict, wire::FromProxy};
 
 fn guard() -> Option<Guard> {
     Some(Guard { change: ChangeId(7), judgement: Judgement::default(), baseline: None })
@@ -104,4 +105,66 @@ async fn requests_to_instances_that_warm_up_are_not_judged() {
         .await;
     assert!(report.tripped.is_empty());
     assert_eq!(report.evidence[0].1.canary.units, 0);
+}
+
+/// Evidence once so many requests have been judged or left out.
+async fn evidence_of(rig: &mut Rig, requests: u64) -> Evidence {
+    let all = |e: &Evidence| e.running.units + e.canary.units + e.unjudged == requests;
+    let report = rig.control.until("evidence", |report| report.evidence.iter().any(|(_, e)| all(e))).await;
+    report.evidence[0].1.clone()
+}
+
+#[tokio::test]
+async fn one_user_is_judged_once_and_again_when_the_share_has_grown() {
+    let mut rig = Rig::start().await;
+    let (one, two) = (good("one").await, good("two").await);
+    let shared = |percent| {
+        let mut routes = canary(percent, &[one], &[two], guard());
+        routes.traffic.sticky = Some(Sticky::Header("x-user".into()));
+        vec![routes]
+    };
+    rig.serve(shared(10)).await;
+    for _ in 0..100 {
+        rig.send(Request::get("/").header("x-user", "ada")).await;
+    }
+    let evidence = evidence_of(&mut rig, 100).await;
+    assert_eq!((evidence.running.units + evidence.canary.units, evidence.unjudged), (1, 99));
+
+    // Whoever was with the running release is judged once more.
+    let (_, body) = rig.send(Request::get("/").header("x-user", "ada")).await;
+    rig.serve(shared(60)).await;
+    for _ in 0..10 {
+        rig.send(Request::get("/").header("x-user", "ada")).await;
+    }
+    let evidence = evidence_of(&mut rig, 111).await;
+    let judged = if body == "one" { 2 } else { 1 };
+    assert_eq!(evidence.running.units + evidence.canary.units, judged);
+}
+
+#[tokio::test]
+async fn clients_that_do_not_keep_the_cookie_are_judged_by_request_and_that_is_said() {
+    let mut rig = Rig::start().await;
+    let mut routes = canary(50, &[good("one").await], &[good("two").await], guard());
+    routes.traffic.sticky = Some(Sticky::Cookie("arm".into()));
+    rig.serve(vec![routes]).await;
+    for _ in 0..300 {
+        rig.get("/").await;
+    }
+    let evidence = evidence_of(&mut rig, 300).await;
+    assert_eq!(evidence.cookies_not_kept, Some(300));
+    assert!(evidence.running.units > 100 && evidence.canary.units > 100, "{evidence:?}");
+}
+
+#[tokio::test]
+async fn a_client_told_by_its_address_stays_on_one_release_and_is_judged_once() {
+    let mut rig = Rig::start().await;
+    let mut routes = canary(50, &[good("one").await], &[good("two").await], guard());
+    routes.traffic.sticky = Some(Sticky::Client);
+    rig.serve(vec![routes]).await;
+    let first = rig.get("/").await;
+    for _ in 0..20 {
+        assert_eq!(rig.get("/").await, first);
+    }
+    let evidence = evidence_of(&mut rig, 21).await;
+    assert_eq!(evidence.running.units + evidence.canary.units, 1);
 }

@@ -2,7 +2,7 @@
 
 use super::{
     key::{Key, Shows},
-    values::{above_zero, chance, steps, sticky},
+    values::{above_zero, chance, exposure, limit, steps, sticky},
 };
 use model::{Limits, OnDeadline, RolloutSpec, Strategy, TrafficSpec};
 
@@ -36,8 +36,9 @@ pub(super) const LIMITS: &[Key<Limits>] = &[
 pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
     Key {
         name: "sticky",
-        doc: "What tells one user from another, so that a user stays on one release: \"cookie:NAME\" or \"header:NAME\".\n\
-              Without it: every request is assigned anew.",
+        doc: "What tells one user from another, so that a user stays on one release: \"cookie:NAME\", \"header:NAME\", or\n\
+              \"client\", the address that connects (not behind another proxy, whose address all would have).\n\
+              Users who are told apart are judged by user. Without it: every request is assigned and judged by itself.",
         shows: Shows::Example(r#""cookie:shop_arm""#),
         set: |t, v, f| f.put(&mut t.sticky, sticky(v).map(Some)),
     },
@@ -77,15 +78,36 @@ pub(super) const ROLLOUT: &[Key<RolloutSpec>] = &[
     },
     Key {
         name: "steps",
-        doc: "The canary's shares of the requests. The last one is held until the verdict.",
-        shows: Shows::Default(r#"["1 %", "5 %", "10 %", "25 %", "50 %"]"#),
+        doc: "The canary's shares of the requests. The last one is held until the verdict.\n\
+              Without it: the share begins at 1 % and grows as the evidence does, up to 50 %.",
+        shows: Shows::Example(r#"["1 %", "5 %", "10 %", "25 %", "50 %"]"#),
         set: |r, v, f| f.put(&mut r.steps, steps(v)),
     },
     Key {
         name: "step_time",
-        doc: "How long each step is held at least.",
+        doc: "How long each of `steps` is held at least.",
         shows: Shows::Default(r#""10s""#),
         set: |r, v, f| f.put(&mut r.step_time, v.span_or_zero()),
+    },
+    Key {
+        name: "exposure",
+        doc: "How many more requests may fail because of a new release before it gets no more of them, proof or no proof.\n\
+              Also slows the growing share of a busy service. Without it: only evidence ends a rollout.",
+        shows: Shows::Example(r#""20 failed requests""#),
+        set: |r, v, f| f.put(&mut r.judgement.exposure, exposure(v).map(Some)),
+    },
+    Key {
+        name: "limits",
+        doc: "What a new release must keep whatever the running one does: the share of failures, quantiles of the latency.\n\
+              It is undone when the evidence shows that one is broken, and not promoted while its figures are beyond one.",
+        shows: Shows::Example(r#"["failures < 1 %", "p99 < 400ms"]"#),
+        set: |r, v, f| f.put(&mut r.judgement.limits, v.list(limit)),
+    },
+    Key {
+        name: "min_time",
+        doc: "How long after its first request a release is promoted at the earliest.",
+        shows: Shows::Default(r#""0s""#),
+        set: |r, v, f| f.put(&mut r.min_time, v.span_or_zero()),
     },
     Key {
         name: "deadline",
@@ -104,6 +126,13 @@ pub(super) const ROLLOUT: &[Key<RolloutSpec>] = &[
         doc: "How long the old release stays warm after a promotion, for an instant return.",
         shows: Shows::Default(r#""10m""#),
         set: |r, v, f| f.put(&mut r.hold_back, v.span_or_zero()),
+    },
+    Key {
+        name: "hold_back_share",
+        doc: "The share of the requests that the old release keeps meanwhile, so that the two are compared further.\n\
+              \"0 %\": none, and the new one is compared with what was usual before.",
+        shows: Shows::Default(r#""0 %""#),
+        set: |r, v, f| f.put(&mut r.hold_back_share, v.ratio()),
     },
     Key {
         name: "false_alarm",

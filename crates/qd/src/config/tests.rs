@@ -59,7 +59,21 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         .collect();
     assert!(defaults.len() > 35, "{}", defaults.len());
     let base = good(&with_route(uncommented(|_| false)));
-    let examples = ["command", "live", "env", "env_file", "secrets_file", "user", "memory", "cpu", "sticky", "routes"];
+    let examples = [
+        "command",
+        "live",
+        "env",
+        "env_file",
+        "secrets_file",
+        "user",
+        "memory",
+        "cpu",
+        "sticky",
+        "routes",
+        "steps",
+        "exposure",
+        "limits",
+    ];
     let is_default = |key: &str| {
         let name = key.split(' ').next().unwrap_or_default();
         !examples.contains(&name) && key != "listen = \"127.0.0.1:7777\""
@@ -193,9 +207,11 @@ fn a_service_reads_as_it_is_written() {
               500000
             ],
             "step_time": 10000,
+            "min_time": 0,
             "deadline": 3600000,
             "on_deadline": "rollback",
             "hold_back": 0,
+            "hold_back_share": 0,
             "judgement": {
               "false_alarm": 100,
               "miss": 50000,
@@ -203,7 +219,9 @@ fn a_service_reads_as_it_is_written() {
               "latency_tolerance": 100000,
               "latency_margin": 100000,
               "latency_slack": 5,
-              "warm_up": 0
+              "warm_up": 0,
+              "limits": [],
+              "exposure": null
             }
           }
         }"#]]
@@ -458,12 +476,33 @@ fn what_looks_right_and_is_impossible_is_refused() {
         "rollout = { miss = \"101 %\" }",
         "rollout = { miss = 5 }",
         "rollout = { steps = [] }",
+        "rollout = { exposure = 20 }",
+        "rollout = { exposure = \"0 failed requests\" }",
+        "rollout = { exposure = \"20 errors\" }",
+        "rollout = { limits = \"p99 < 400ms\" }",
+        "rollout = { limits = [\"p99 > 400ms\"] }",
+        "rollout = { limits = [\"p100 < 400ms\"] }",
+        "rollout = { limits = [\"p99 < 400\"] }",
+        "rollout = { limits = [\"p99 < 0ms\"] }",
+        "rollout = { limits = [\"failures < 0 %\"] }",
+        "rollout = { limits = [\"failures < nan %\"] }",
+        "rollout = { limits = [\"latency < 1 %\"] }",
+        "rollout = { hold_back_share = \"-1 %\" }",
     ] {
         let problems = load(&format!("[services.shop]\n{text}")).expect_err(text);
         let places: Vec<_> = problems.places().collect();
         assert_eq!(places.len(), 1, "{text}: {problems}");
         assert_eq!(places[0].0, 2, "{text}: {problems}");
     }
+}
+
+#[test]
+fn limits_and_exposure_are_written_as_people_say_them() {
+    let rollout = "exposure = \"20 failed requests\"\nlimits = [\"errors < 0.5 %\", \"p99.9 < 1s\", \"p50<80ms\"]";
+    let spec = shop(&format!("traffic = {{ sticky = \"client\" }}\n[services.shop.rollout]\n{rollout}"));
+    let limits: Vec<String> = spec.rollout.judgement.limits.iter().map(ToString::to_string).collect();
+    assert_eq!(limits, ["failures < 0.5 %", "p99.9 < 1 s", "p50 < 80 ms"]);
+    assert_eq!((spec.rollout.judgement.exposure, &spec.traffic.sticky), (Some(20), &Some(model::Sticky::Client)));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     node::Node,
     problem::{Fault, Faults},
 };
-use model::{Check, Probe, Ratio, RouteMatch, ServiceName, Sticky};
+use model::{AbsoluteLimit, Check, Probe, Ratio, RouteMatch, ServiceName, Span, Sticky};
 use std::net::SocketAddr;
 use toml::de::DeValue;
 
@@ -180,10 +180,13 @@ pub(super) fn sticky(node: &Node<'_>) -> Result<Sticky, Fault> {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
     };
     match text.split_once(':') {
+        None if text == "client" => Ok(Sticky::Client),
         Some(("cookie", name)) if token(name) => Ok(Sticky::Cookie(name.to_owned())),
         Some(("header", name)) if token(name) => Ok(Sticky::Header(name.to_ascii_lowercase())),
-        Some(_) | None => Err(node
-            .fault(format!("`{text}` names neither a cookie nor a header"), "use \"cookie:NAME\" or \"header:NAME\"")),
+        Some(_) | None => Err(node.fault(
+            format!("`{text}` names neither a cookie nor a header"),
+            "use \"cookie:NAME\", \"header:NAME\" or \"client\"",
+        )),
     }
 }
 
@@ -210,10 +213,51 @@ pub(super) fn above_zero(node: &Node<'_>) -> Result<Ratio, Fault> {
     }
 }
 
+/// A limit such as `failures < 1 %` or `p99 < 400ms`. `errors` is what others call failures.
+pub(super) fn limit(node: &Node<'_>) -> Result<AbsoluteLimit, Fault> {
+    let text = node.text("a limit such as \"p99 < 400ms\"")?;
+    let usage = "use \"failures < 1 %\" or \"p99 < 400ms\"";
+    let Some((what, bound)) = text.split_once('<').map(|(what, bound)| (what.trim(), bound.trim())) else {
+        return Err(node.fault(format!("`{text}` is not a limit"), usage));
+    };
+    let percent = |text: &str| Ratio::from_f64(text.trim().parse::<f64>().ok()? / 100.0);
+    let inside = |ratio: &Ratio| *ratio > Ratio::ZERO && *ratio < Ratio::ONE;
+    match (what, what.strip_prefix('p').and_then(percent)) {
+        ("failures" | "errors", _) => {
+            let share = bound.strip_suffix('%').and_then(percent).filter(inside);
+            let fault =
+                || node.fault(format!("`{bound}` is not a share of failures"), "use more than 0 % and less than 100 %");
+            share.map(AbsoluteLimit::Failures).ok_or_else(fault)
+        }
+        (_, Some(quantile)) if inside(&quantile) => {
+            let below = Span::parse(bound).filter(|span| *span > Span::ZERO);
+            let fault =
+                || node.fault(format!("`{bound}` is not a length of time"), "use at least \"1ms\": \"p99 < 400ms\"");
+            Ok(AbsoluteLimit::Latency { quantile, below: below.ok_or_else(fault)? })
+        }
+        (what, _) => Err(node.fault(format!("`{what}` is nothing that a limit can be set for"), usage)),
+    }
+}
+
+/// A number of failed requests.
+pub(super) fn exposure(node: &Node<'_>) -> Result<u32, Fault> {
+    let text = node.text("a text such as \"20 failed requests\"")?;
+    let (number, what) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+    let number = number.parse().ok().filter(|n| *n > 0 && ["failed request", "failed requests"].contains(&what.trim()));
+    number.ok_or_else(|| {
+        node.fault(format!("`{text}` is not a number of failed requests"), "use at least one: \"20 failed requests\"")
+    })
+}
+
 /// Shares that grow.
 pub(super) fn steps(node: &Node<'_>) -> Result<Vec<Ratio>, Fault> {
     let steps = node.list(Node::ratio)?;
-    if steps.is_empty() || steps.contains(&Ratio::ZERO) || !steps.is_sorted_by(|a, b| a < b) {
+    if steps.is_empty() {
+        return Err(
+            node.fault("no step is no share at all", "leave `steps` out, and the share grows as the evidence does")
+        );
+    }
+    if steps.contains(&Ratio::ZERO) || !steps.is_sorted_by(|a, b| a < b) {
         return Err(
             node.fault("the steps must be shares above 0 % that grow", "for example [\"1 %\", \"10 %\", \"50 %\"]")
         );

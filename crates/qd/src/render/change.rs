@@ -1,14 +1,15 @@
 //! Changes: in full, as a row of a list, as a line of progress, and how they ended.
 
 use super::{
-    figures::{count, latency, percent},
+    evidence,
+    figures::count,
     ink::{Ink, wrap},
 };
 use control::{
     change::{Outcome, Phase},
-    view::{ChangeView, RolloutView},
+    view::ChangeView,
 };
-use model::{ArmFigures, Evidence, ReleaseId, Strategy, Time};
+use model::{ArmFigures, ReleaseId, Strategy, Time};
 
 /// A change: who wants what and why, how far it is, what was measured, what can be done.
 pub(crate) fn change(view: &ChangeView, now: Time, ink: Ink) -> String {
@@ -24,7 +25,7 @@ pub(crate) fn change(view: &ChangeView, now: Time, ink: Ink) -> String {
     let step = step_of(view).map_or(String::new(), |step| format!("{step}: "));
     text += &wrap(&format!("{step}{}", progress(view)), ink.width, "  ");
     if let Some(rollout) = &view.rollout {
-        text += &evidence(rollout, ink);
+        text += &evidence::evidence(rollout, ink);
         let undecided = view.open && view.phase != Phase::HoldingBack && view.phase != Phase::Undoing;
         if let Some(deadline) = rollout.deadline.filter(|_| undecided) {
             text += &wrap(&ink.dim(format!("to be decided within {}", deadline.since(now))), ink.width, "  ");
@@ -63,49 +64,13 @@ fn phase(view: &ChangeView, ink: Ink) -> String {
     }
 }
 
-/// How far a rollout that is under way is: `step 3 of 5`.
+/// How far a rollout that is under way is: `step 3 of 5`, or `step 3` when evidence says how many there are.
 fn step_of(view: &ChangeView) -> Option<String> {
     let rollout = view.rollout.as_ref()?;
     let is_stepwise = matches!(rollout.strategy, Strategy::Canary | Strategy::Rolling) && rollout.from.is_some();
     let is_under_way = matches!(view.phase, Phase::Running | Phase::Paused);
-    rollout.step.filter(|_| is_stepwise && is_under_way).map(|step| format!("step {step} of {}", rollout.steps))
-}
-
-/// What was measured: a line for each release, and how far the proofs are.
-fn evidence(rollout: &RolloutView, ink: Ink) -> String {
-    let (Some(evidence), Some(from)) = (&rollout.evidence, rollout.from) else { return String::new() };
-    if evidence.canary.units + evidence.running.units == 0 {
-        return String::new();
-    }
-    let mut text = arm(rollout.to, &evidence.canary, ink) + &arm(from, &evidence.running, ink);
-    let (worse, not_worse) = proofs(evidence);
-    text += &ink.flow("  ", [format!("proof that it is worse      {} {:.0} %", Ink::bar(worse), 100.0 * worse)]);
-    let needed = evidence.units_needed.filter(|n| *n > 0 && not_worse < 1.0);
-    let needed = needed.map(|n| ink.dim(format!("about {} more requests", count(n))));
-    let shown = format!("proof that it is not worse  {} {:.0} %", Ink::bar(not_worse), 100.0 * not_worse);
-    text += &ink.flow("  ", [shown].into_iter().chain(needed));
-    text
-}
-
-fn arm(release: ReleaseId, figures: &ArmFigures, ink: Ink) -> String {
-    let failed = format!(
-        "{release}  {} of {} failed ({})",
-        count(figures.failed),
-        count(figures.units),
-        percent(figures.failure_rate())
-    );
-    let quantile = |q| figures.latencies.quantile_us(q).map(|us| latency(us as f64 / 1e3));
-    let p50 = quantile(0.5).map(|l| format!("p50 {l}"));
-    let p99 = quantile(0.99).map(|l| format!("p99 {l}"));
-    ink.flow("  ", [failed].into_iter().chain(p50).chain(p99))
-}
-
-/// How far the proofs are, from 0 to 1: that it is worse by some metric, that it is not worse by any.
-fn proofs(evidence: &Evidence) -> (f64, f64) {
-    let share = |proof: f64, bound: f64| if bound > 0.0 { (proof / bound).clamp(0.0, 1.0) } else { 0.0 };
-    let worse = evidence.findings.iter().map(|f| share(f.worse, f.worse_bound)).fold(0.0, f64::max);
-    let not_worse = evidence.findings.iter().map(|f| share(f.not_worse, f.not_worse_bound)).reduce(f64::min);
-    (worse, not_worse.unwrap_or(0.0))
+    let of = if rollout.steps == 0 { String::new() } else { format!(" of {}", rollout.steps) };
+    rollout.step.filter(|_| is_stepwise && is_under_way).map(|step| format!("step {step}{of}"))
 }
 
 /// What can be done to an open change.
@@ -160,15 +125,15 @@ pub(crate) fn progress_line(view: &ChangeView) -> String {
 /// What was measured so far, to follow a line of progress; empty when nothing was.
 pub(crate) fn figures_line(view: &ChangeView) -> String {
     let Some(rollout) = &view.rollout else { return String::new() };
-    let (Some(evidence), Some(from)) = (&rollout.evidence, rollout.from) else { return String::new() };
-    if evidence.canary.units == 0 {
+    let (Some(seen), Some(from)) = (&rollout.evidence, rollout.from) else { return String::new() };
+    if seen.canary.units == 0 {
         return String::new();
     }
     let arm =
         |release: ReleaseId, a: &ArmFigures| format!("{release} {} of {} failed", count(a.failed), count(a.units));
-    let (worse, not_worse) = proofs(evidence);
+    let (worse, not_worse) = evidence::proofs(seen);
     let proven = format!("proof of worse {:.0} %, of not worse {:.0} %", 100.0 * worse, 100.0 * not_worse);
-    format!(" ({}, {}; {proven})", arm(rollout.to, &evidence.canary), arm(from, &evidence.running))
+    format!(" ({}, {}; {proven})", arm(rollout.to, &seen.canary), arm(from, &seen.running))
 }
 
 /// How a change that nobody waits for any more ended, and what to do next.
@@ -189,7 +154,7 @@ pub(crate) fn outcome(view: &ChangeView, ink: Ink) -> String {
     };
     let mut text = wrap(&format!("{id} {how}: {}", progress(view)), ink.width, "");
     if let Some(rollout) = &view.rollout {
-        text += &evidence(rollout, ink);
+        text += &evidence::evidence(rollout, ink);
     }
     text + &wrap(&ink.dim(format!("`qd why {}` tells the whole story", view.id)), ink.width, "")
 }

@@ -8,6 +8,7 @@
 
 mod change;
 mod entry;
+mod evidence;
 mod figures;
 mod ink;
 mod plan;

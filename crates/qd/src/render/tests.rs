@@ -6,8 +6,8 @@ use control::{
 };
 use expect_test::{Expect, expect};
 use model::{
-    ArmFigures, ChangeId, Digest, Evidence, Finding, InstanceId, Latencies, Metric, Ratio, ReleaseId, RouteMatch, Span,
-    Strategy, Tally, Time, Verdict,
+    AbsoluteLimit, ArmBounds, ArmFigures, ChangeId, Digest, Evidence, Finding, InstanceId, Latencies, LatencyBounds,
+    LimitFinding, Metric, Ratio, ReleaseId, RouteMatch, Span, Strategy, Tally, Time, Verdict,
 };
 
 const PLAIN: Ink = Ink { colour: false, width: 80 };
@@ -115,10 +115,28 @@ fn deploy(phase: Phase) -> ChangeView {
                 canary: ArmFigures { units: 1_203, failed: 5, latencies: latencies(&[3, 3, 20]) },
                 findings: vec![finding],
                 units_needed: Some(4_000),
-                unjudged: 0,
+                running_bounds: bounds([0.0026, 0.0051], (2_900, Some(3_200)), (17_000, Some(21_000))),
+                canary_bounds: bounds([0.0011, 0.0121], (2_800, Some(3_300)), (16_000, None)),
+                limits: vec![LimitFinding {
+                    limit: AbsoluteLimit::Latency { quantile: Ratio::from_percent(99).unwrap(), below: Span(400) },
+                    units: 1_198,
+                    beyond: 3,
+                    broken: -2.0,
+                    broken_bound: 8.3,
+                }],
+                excess_failures: 0.55,
+                exposure: Some(20),
+                ..Evidence::default()
             }),
+            units_per_second: Some(800.0),
+            time_needed: Some(Span::seconds(5)),
         }),
     }
+}
+
+fn bounds(failure_rate: [f64; 2], p50: (u64, Option<u64>), p99: (u64, Option<u64>)) -> Option<ArmBounds> {
+    let of = |(at_least_us, at_most_us)| LatencyBounds { at_least_us, at_most_us };
+    Some(ArmBounds { failure_rate, p50: of(p50), p99: of(p99) })
 }
 
 fn proxy() -> ProxyView {
@@ -136,24 +154,29 @@ fn a_service_that_is_well_while_it_changes() {
     check(
         &status(&view, PLAIN),
         expect![[r#"
-        The service that runs is well.
+            The service that runs is well.
 
-        shop  ok · REL-3 “v2” · 2 of 2 ready
-          1,124 req/s · 0.21 % failed · p50 3.1 ms · p99 18 ms · last 30 s
-          70 requests answered with 5xx · 1 request broke off
-          http://shop.localhost:8080/ · http://127.0.0.1:8080/api
-          `qd rollback shop` returns to REL-2
+            shop  ok · REL-3 “v2” · 2 of 2 ready
+              1,124 req/s · 0.21 % failed · p50 3.1 ms · p99 18 ms · last 30 s
+              70 requests answered with 5xx · 1 request broke off
+              http://shop.localhost:8080/ · http://127.0.0.1:8080/api
+              `qd rollback shop` returns to REL-2
 
-          CHG-4  deploy shop  running · by ann · 2m 10s ago
-            “faster checkout”
-            step 3 of 5: REL-4 gets 10 % of the requests; not decided yet
-            REL-4  5 of 1,203 failed (0.42 %) · p50 3.0 ms · p99 20 ms
-            REL-3  40 of 10,822 failed (0.37 %) · p50 3.0 ms · p99 18 ms
-            proof that it is worse      █░░░░░░░░░ 12 %
-            proof that it is not worse  ██████░░░░ 60 % · about 4,000 more requests
-            to be decided within 58m
-            qd promote CHG-4 · qd pause CHG-4 · qd cancel CHG-4
-    "#]],
+              CHG-4  deploy shop  running · by ann · 2m 10s ago
+                “faster checkout”
+                step 3 of 5: REL-4 gets 10 % of the requests; not decided yet
+                REL-4  5 of 1,203 failed (0.42 %) · p50 3.0 ms · p99 20 ms
+                  likely 0.11 % to 1.2 % fail · p50 2.8 ms to 3.3 ms · p99 at least 16 ms
+                REL-3  40 of 10,822 failed (0.37 %) · p50 3.0 ms · p99 18 ms
+                  likely 0.26 % to 0.51 % fail · p50 2.9 ms to 3.2 ms · p99 17 ms to 21 ms
+                proof that it is worse      █░░░░░░░░░ 12 % · e-value 2.3 of 992
+                proof that it is not worse  ██████░░░░ 60 %
+                about 4,000 requests more, 5 s at this rate
+                limit p99 < 400 ms · 3 of 1,198 beyond · proof that it is broken 0 %
+                0.6 of 20 failed requests of its exposure spent
+                to be decided within 58m
+                qd promote CHG-4 · qd pause CHG-4 · qd cancel CHG-4
+        "#]],
     );
 }
 
@@ -301,13 +324,18 @@ fn an_outcome_says_how_why_and_what_next() {
     check(
         &outcome(&undone, PLAIN),
         expect![[r#"
-        CHG-4 was rolled back: REL-4 fails more often: 61 of 1,203 against 40 of 10,822
-          REL-4  5 of 1,203 failed (0.42 %) · p50 3.0 ms · p99 20 ms
-          REL-3  40 of 10,822 failed (0.37 %) · p50 3.0 ms · p99 18 ms
-          proof that it is worse      █░░░░░░░░░ 12 %
-          proof that it is not worse  ██████░░░░ 60 % · about 4,000 more requests
-        `qd why CHG-4` tells the whole story
-    "#]],
+            CHG-4 was rolled back: REL-4 fails more often: 61 of 1,203 against 40 of 10,822
+              REL-4  5 of 1,203 failed (0.42 %) · p50 3.0 ms · p99 20 ms
+                likely 0.11 % to 1.2 % fail · p50 2.8 ms to 3.3 ms · p99 at least 16 ms
+              REL-3  40 of 10,822 failed (0.37 %) · p50 3.0 ms · p99 18 ms
+                likely 0.26 % to 0.51 % fail · p50 2.9 ms to 3.2 ms · p99 17 ms to 21 ms
+              proof that it is worse      █░░░░░░░░░ 12 % · e-value 2.3 of 992
+              proof that it is not worse  ██████░░░░ 60 %
+              about 4,000 requests more, 5 s at this rate
+              limit p99 < 400 ms · 3 of 1,198 beyond · proof that it is broken 0 %
+              0.6 of 20 failed requests of its exposure spent
+            `qd why CHG-4` tells the whole story
+        "#]],
     );
     check(
         &outcome(&deploy(Phase::HoldingBack), PLAIN),

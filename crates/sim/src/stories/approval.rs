@@ -38,7 +38,7 @@ fn a_change_waits_until_somebody_else_approves_what_it_will_do() {
         +41.000 s  INS-4 is ready
         +41.000 s  the new release gets 10 % of the requests
         +46.000 s  the new release gets 50 % of the requests
-        +51.000 s  judged: REL-2 is not worse; REL-2 0 of 524 failed (0.00 %), p99 30.2 ms; REL-1 4 of 1376 failed (0.29 %), p99 30.2 ms
+        +51.000 s  judged: REL-2 is not worse (e-value 252, 20 needed); REL-2 0 of 524 failed (0.00 %, likely at most 1.3 %), p99 30.2 ms; REL-1 4 of 1376 failed (0.29 %, likely 0.02 % to 1.2 %), p99 30.2 ms
         +51.000 s  REL-2 gets all requests: it is not worse than REL-1
         +71.000 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);
@@ -85,7 +85,7 @@ fn an_approved_change_does_not_push_another_aside() {
         +2.800 s  INS-6 is ready
         +2.800 s  the new release gets 10 % of the requests
         +7.800 s  the new release gets 50 % of the requests
-        +12.800 s  judged: REL-3 is not worse; REL-3 1 of 577 failed (0.17 %), p99 30.2 ms; REL-1 4 of 1323 failed (0.30 %), p99 30.2 ms
+        +12.800 s  judged: REL-3 is not worse (e-value 221, 20 needed); REL-3 1 of 577 failed (0.17 %, likely at most 1.7 %), p99 30.2 ms; REL-1 4 of 1323 failed (0.30 %, likely 0.02 % to 1.2 %), p99 30.2 ms
         +12.800 s  REL-3 gets all requests: it is not worse than REL-1
         +32.800 s  CHG-3 succeeded: REL-3 has all requests
     "#]]);

@@ -153,7 +153,7 @@ fn a_release_that_breaks_in_its_hold_back_is_undone_in_a_moment() {
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
-        +11.000 s  judged: REL-2 is not worse; REL-2 2 of 571 failed (0.35 %), p99 29.2 ms; REL-1 5 of 1329 failed (0.38 %), p99 30.2 ms
+        +11.000 s  judged: REL-2 is not worse (e-value 142, 20 needed); REL-2 2 of 571 failed (0.35 %, likely 0.01 % to 2.1 %), p99 29.2 ms; REL-1 5 of 1329 failed (0.38 %, likely 0.04 % to 1.4 %), p99 30.2 ms
         +11.000 s  REL-2 gets all requests: it is not worse than REL-1
         +16.000 s  INS-3 exited with status 1
         +16.000 s  INS-4 exited with status 1

@@ -41,7 +41,7 @@ fn another_way_of_running_is_another_release() {
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
-        +11.000 s  judged: REL-2 is not worse; REL-2 2 of 571 failed (0.35 %), p99 29.2 ms; REL-1 5 of 1329 failed (0.38 %), p99 30.2 ms
+        +11.000 s  judged: REL-2 is not worse (e-value 142, 20 needed); REL-2 2 of 571 failed (0.35 %, likely 0.01 % to 2.1 %), p99 29.2 ms; REL-1 5 of 1329 failed (0.38 %, likely 0.04 % to 1.4 %), p99 30.2 ms
         +11.000 s  REL-2 gets all requests: it is not worse than REL-1
         +31.000 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);
@@ -68,7 +68,7 @@ fn a_bad_configuration_is_undone_and_the_old_one_is_intended_again() {
         +1.000 s  INS-4 is ready
         +1.000 s  INS-5 is ready
         +1.000 s  the new release gets 10 % of the requests
-        +2.000 s  judged: REL-2 is worse by its failures; REL-2 4 of 19 failed (21.05 %), p99 29.2 ms; REL-1 0 of 147 failed (0.00 %), p99 30.2 ms
+        +2.000 s  judged: REL-2 is worse by its failures (e-value 2715, 1500 needed); REL-2 4 of 19 failed (21.05 %, likely 3.0 % to 55 %), p99 29.2 ms; REL-1 0 of 147 failed (0.00 %, likely at most 4.0 %), p99 30.2 ms
         +2.000 s  REL-2 gets no requests any more: it fails more often than REL-1
         +2.000 s  CHG-3 was rolled back: it fails more often than REL-1
     "#]]);

@@ -35,7 +35,7 @@ fn steps(s: &Story) -> Vec<String> {
     let change = *s.state().changes.keys().next_back().unwrap();
     let without_figures = |line: &str| {
         let line = line.split_once("  ").map_or(line, |(_, what)| what);
-        line.split_once("; REL-").map_or(line, |(what, _)| what).to_owned()
+        line.split_once(" (e-value ").or(line.split_once("; REL-")).map_or(line, |(what, _)| what).to_owned()
     };
     s.tale_of(change).lines().map(without_figures).collect()
 }

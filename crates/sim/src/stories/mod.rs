@@ -7,6 +7,7 @@ mod configuration;
 mod halted;
 mod hold_back;
 mod killed;
+mod ramp;
 mod repair;
 mod rollback;
 mod scale;

@@ -53,8 +53,8 @@ fn a_paused_rollout_stays_where_it_is_and_loses_nothing_of_its_deadline() {
         +3.000 s  ann paused CHG-3 — “because”
         +93.000 s  ann resumed CHG-3 — “because”
         +93.000 s  the new release gets 50 % of the requests
-        +151.000 s  REL-2 gets no requests any more: undecided at its deadline: REL-2 14 of 7411 failed (0.19 %), p99 30.2 ms; REL-1 45 of 22489 failed (0.20 %), p99 30.2 ms
-        +151.000 s  CHG-3 was rolled back: undecided at its deadline: REL-2 14 of 7411 failed (0.19 %), p99 30.2 ms; REL-1 45 of 22489 failed (0.20 %), p99 30.2 ms
+        +151.000 s  REL-2 gets no requests any more: undecided at its deadline: REL-2 14 of 7411 failed (0.19 %, likely 0.05 % to 0.46 %), p99 30.2 ms; REL-1 45 of 22489 failed (0.20 %, likely 0.10 % to 0.35 %), p99 30.2 ms
+        +151.000 s  CHG-3 was rolled back: undecided at its deadline: REL-2 14 of 7411 failed (0.19 %, likely 0.05 % to 0.46 %), p99 30.2 ms; REL-1 45 of 22489 failed (0.20 %, likely 0.10 % to 0.35 %), p99 30.2 ms
     "#]]);
 }
 
@@ -75,7 +75,7 @@ fn the_guard_goes_on_watching_a_paused_rollout() {
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 10 % of the requests
         +1.000 s  ann paused CHG-3 — “because”
-        +2.000 s  judged: REL-2 is worse by its failures; REL-2 4 of 19 failed (21.05 %), p99 29.2 ms; REL-1 0 of 147 failed (0.00 %), p99 30.2 ms
+        +2.000 s  judged: REL-2 is worse by its failures (e-value 2715, 1500 needed); REL-2 4 of 19 failed (21.05 %, likely 3.0 % to 55 %), p99 29.2 ms; REL-1 0 of 147 failed (0.00 %, likely at most 4.0 %), p99 30.2 ms
         +2.000 s  REL-2 gets no requests any more: it fails more often than REL-1
         +2.000 s  CHG-3 was rolled back: it fails more often than REL-1
     "#]]);
@@ -123,7 +123,7 @@ fn a_second_deploy_is_refused_or_takes_the_place_of_the_first() {
         +1.000 s  INS-6 is ready
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
-        +11.000 s  judged: REL-3 is not worse; REL-3 1 of 574 failed (0.17 %), p99 29.2 ms; REL-1 6 of 1326 failed (0.45 %), p99 30.2 ms
+        +11.000 s  judged: REL-3 is not worse (e-value 235, 20 needed); REL-3 1 of 574 failed (0.17 %, likely at most 1.7 %), p99 29.2 ms; REL-1 6 of 1326 failed (0.45 %, likely 0.06 % to 1.5 %), p99 30.2 ms
         +11.000 s  REL-3 gets all requests: it is not worse than REL-1
         +31.000 s  CHG-4 succeeded: REL-3 has all requests
     "#]]);
@@ -157,7 +157,7 @@ fn the_next_deploy_ends_a_hold_back() {
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
-        +11.000 s  judged: REL-2 is not worse; REL-2 2 of 571 failed (0.35 %), p99 29.2 ms; REL-1 5 of 1329 failed (0.38 %), p99 30.2 ms
+        +11.000 s  judged: REL-2 is not worse (e-value 142, 20 needed); REL-2 2 of 571 failed (0.35 %, likely 0.01 % to 2.1 %), p99 29.2 ms; REL-1 5 of 1329 failed (0.38 %, likely 0.04 % to 1.4 %), p99 30.2 ms
         +11.000 s  REL-2 gets all requests: it is not worse than REL-1
         +11.000 s  CHG-3 succeeded: CHG-4 took its place
     "#]].assert_eq(&s.tale_of(first));
@@ -170,7 +170,7 @@ fn the_next_deploy_ends_a_hold_back() {
         +1.000 s  INS-6 is ready
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
-        +11.000 s  judged: REL-3 is not worse; REL-3 0 of 550 failed (0.00 %), p99 30.2 ms; REL-2 3 of 1350 failed (0.22 %), p99 30.2 ms
+        +11.000 s  judged: REL-3 is not worse (e-value 298, 20 needed); REL-3 0 of 550 failed (0.00 %, likely at most 1.2 %), p99 30.2 ms; REL-2 3 of 1350 failed (0.22 %, likely 0.01 % to 1.1 %), p99 30.2 ms
         +11.000 s  REL-3 gets all requests: it is not worse than REL-2
         +31.000 s  CHG-4 succeeded: REL-3 has all requests
     "#]]);
@@ -200,8 +200,8 @@ fn what_is_undecided_at_its_deadline_is_rolled_back() {
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
-        +61.000 s  REL-2 gets no requests any more: undecided at its deadline: REL-2 10 of 5521 failed (0.18 %), p99 30.2 ms; REL-1 17 of 6379 failed (0.27 %), p99 30.2 ms
-        +61.000 s  CHG-3 was rolled back: undecided at its deadline: REL-2 10 of 5521 failed (0.18 %), p99 30.2 ms; REL-1 17 of 6379 failed (0.27 %), p99 30.2 ms
+        +61.000 s  REL-2 gets no requests any more: undecided at its deadline: REL-2 10 of 5521 failed (0.18 %, likely 0.04 % to 0.50 %), p99 30.2 ms; REL-1 17 of 6379 failed (0.27 %, likely 0.09 % to 0.60 %), p99 30.2 ms
+        +61.000 s  CHG-3 was rolled back: undecided at its deadline: REL-2 10 of 5521 failed (0.18 %, likely 0.04 % to 0.50 %), p99 30.2 ms; REL-1 17 of 6379 failed (0.27 %, likely 0.09 % to 0.60 %), p99 30.2 ms
     "#]]);
 }
 
@@ -219,7 +219,7 @@ fn what_is_undecided_at_its_deadline_is_promoted_where_that_was_asked_for() {
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
-        +61.000 s  REL-2 gets all requests: undecided at its deadline: REL-2 10 of 5521 failed (0.18 %), p99 30.2 ms; REL-1 17 of 6379 failed (0.27 %), p99 30.2 ms
+        +61.000 s  REL-2 gets all requests: undecided at its deadline: REL-2 10 of 5521 failed (0.18 %, likely 0.04 % to 0.50 %), p99 30.2 ms; REL-1 17 of 6379 failed (0.27 %, likely 0.09 % to 0.60 %), p99 30.2 ms
         +81.000 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);
 }
@@ -241,7 +241,7 @@ fn what_is_undecided_at_its_deadline_is_held_for_a_person_where_that_was_asked_f
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
-        +61.000 s  held: undecided at its deadline: REL-2 10 of 5521 failed (0.18 %), p99 30.2 ms; REL-1 17 of 6379 failed (0.27 %), p99 30.2 ms
+        +61.000 s  held: undecided at its deadline: REL-2 10 of 5521 failed (0.18 %, likely 0.04 % to 0.50 %), p99 30.2 ms; REL-1 17 of 6379 failed (0.27 %, likely 0.09 % to 0.60 %), p99 30.2 ms
         +75.000 s  REL-2 gets all requests: ann: because
         +95.000 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);

@@ -63,7 +63,7 @@ fn rolling_is_undone_when_the_first_instances_are_worse() {
         +0.000 s  REL-2 begins to take over from REL-1 (rolling)
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 33.3333 % of the requests
-        +1.600 s  judged: REL-2 is worse by its failures; REL-2 8 of 30 failed (26.67 %), p99 30.2 ms; REL-1 0 of 53 failed (0.00 %), p99 29.2 ms
+        +1.600 s  judged: REL-2 is worse by its failures (e-value 1522, 1500 needed); REL-2 8 of 30 failed (26.67 %, likely 7.6 % to 55 %), p99 30.2 ms; REL-1 0 of 53 failed (0.00 %, likely at most 10.0 %), p99 29.2 ms
         +1.600 s  REL-2 gets no requests any more: it fails more often than REL-1
         +2.600 s  INS-5 is ready
         +2.600 s  CHG-3 was rolled back: it fails more often than REL-1

@@ -25,7 +25,7 @@ fn a_driver_that_is_late_and_repeats_itself_changes_nothing_but_times() {
         +2.400 s  INS-4 is ready
         +2.400 s  the new release gets 10 % of the requests
         +7.400 s  the new release gets 50 % of the requests
-        +12.400 s  judged: REL-2 is not worse; REL-2 1 of 579 failed (0.17 %), p99 30.2 ms; REL-1 6 of 1321 failed (0.45 %), p99 30.2 ms
+        +12.400 s  judged: REL-2 is not worse (e-value 230, 20 needed); REL-2 1 of 579 failed (0.17 %, likely at most 1.7 %), p99 30.2 ms; REL-1 6 of 1321 failed (0.45 %, likely 0.06 % to 1.5 %), p99 30.2 ms
         +12.400 s  REL-2 gets all requests: it is not worse than REL-1
         +32.400 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);
@@ -49,7 +49,7 @@ fn a_silent_driver_delays_a_rollout_and_stops_no_requests() {
         +20.100 s  INS-4 is ready
         +20.100 s  the new release gets 10 % of the requests
         +25.100 s  the new release gets 50 % of the requests
-        +30.100 s  judged: REL-2 is not worse; REL-2 1 of 537 failed (0.19 %), p99 29.2 ms; REL-1 3 of 1363 failed (0.22 %), p99 30.2 ms
+        +30.100 s  judged: REL-2 is not worse (e-value 297, 20 needed); REL-2 1 of 537 failed (0.19 %, likely at most 1.8 %), p99 29.2 ms; REL-1 3 of 1363 failed (0.22 %, likely 0.01 % to 1.1 %), p99 30.2 ms
         +30.100 s  REL-2 gets all requests: it is not worse than REL-1
         +50.100 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);
@@ -80,7 +80,7 @@ fn on_a_full_disk_commands_are_refused_and_requests_go_on() {
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
-        +11.000 s  judged: REL-2 is not worse; REL-2 1 of 535 failed (0.19 %), p99 29.2 ms; REL-1 2 of 1365 failed (0.15 %), p99 30.2 ms
+        +11.000 s  judged: REL-2 is not worse (e-value 144, 20 needed); REL-2 1 of 535 failed (0.19 %, likely at most 1.8 %), p99 29.2 ms; REL-1 2 of 1365 failed (0.15 %, likely at most 0.91 %), p99 30.2 ms
         +11.000 s  REL-2 gets all requests: it is not worse than REL-1
         +31.000 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);
@@ -142,7 +142,7 @@ fn a_clock_that_jumps_by_an_hour_neither_expires_a_rollout_nor_keeps_it() {
                 +1.000 s  INS-4 is ready
                 +1.000 s  the new release gets 10 % of the requests
                 +3606.000 s  the new release gets 50 % of the requests
-                +3611.000 s  judged: REL-2 is not worse; REL-2 2 of 571 failed (0.35 %), p99 29.2 ms; REL-1 5 of 1329 failed (0.38 %), p99 30.2 ms
+                +3611.000 s  judged: REL-2 is not worse (e-value 142, 20 needed); REL-2 2 of 571 failed (0.35 %, likely 0.01 % to 2.1 %), p99 29.2 ms; REL-1 5 of 1329 failed (0.38 %, likely 0.04 % to 1.4 %), p99 30.2 ms
                 +3611.000 s  REL-2 gets all requests: it is not worse than REL-1
                 +3631.000 s  CHG-3 succeeded: REL-2 has all requests
             "#]]);
@@ -169,7 +169,7 @@ fn a_data_plane_killed_in_a_rollout_goes_on_with_its_table_and_new_figures() {
         +1.000 s  INS-4 is ready
         +1.000 s  the new release gets 10 % of the requests
         +6.000 s  the new release gets 50 % of the requests
-        +32.600 s  judged: REL-2 is not worse; REL-2 1 of 370 failed (0.27 %), p99 30.2 ms; REL-1 1 of 330 failed (0.30 %), p99 30.2 ms
+        +32.600 s  judged: REL-2 is not worse (e-value 40, 20 needed); REL-2 1 of 370 failed (0.27 %, likely at most 2.5 %), p99 30.2 ms; REL-1 1 of 330 failed (0.30 %, likely at most 2.8 %), p99 30.2 ms
         +32.600 s  REL-2 gets all requests: it is not worse than REL-1
         +52.600 s  CHG-3 succeeded: REL-2 has all requests
     "#]]);

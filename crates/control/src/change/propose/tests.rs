@@ -1,8 +1,12 @@
 use super::*;
 use crate::testing::{Bench, apply, deploy, key, spec};
 use expect_test::{Expect, expect};
-use model::{Ratio, Span};
+use model::{AbsoluteLimit, Ratio, Span};
 use std::fmt::Write as _;
+
+fn percent(n: u32) -> Ratio {
+    Ratio::from_percent(n).unwrap()
+}
 
 fn check(b: &Bench, command: Command, expected: Expect) {
     let plan = plan(&b.state, &b.observed, &b.policy, &b.request(command)).unwrap();
@@ -26,7 +30,7 @@ fn a_canary_says_what_it_will_do_and_why() {
             deploy shop (Normal)
             - create a release of shop from artifact fb04dcb6970e: with the configuration d84b14ab8cc9
             - start 2 instances beside REL-1: users notice nothing of a release that does not start
-            - send the new release 1 %, 5 %, 10 %, 25 %, 50 % of the requests, each for at least 10 s: every request is evidence; few users feel a bad release
+            - send the new release 1 % of the requests, and up to 50 % as evidence grows: every request is evidence; few users feel a bad release
             - roll back at once when it is worse (false alarm ≤ 0.1 %): the data plane judges every request and stops exposing users by itself
             - promote it when failures are not worse by more than 1 %: a good release should not wait for a timer
             - keep REL-1 warm for 10m, then stop it: a return is then a matter of moments
@@ -138,7 +142,7 @@ fn a_configuration_says_what_differs_and_whether_that_is_another_release() {
             - check, limit or stop its instances in another way: the configuration says so
             - create a release with the new configuration: another way of running is another release
             - start 3 instances beside REL-1: users notice nothing of a release that does not start
-            - send the new release 1 %, 5 %, 10 %, 25 %, 50 % of the requests, each for at least 10 s: every request is evidence; few users feel a bad release
+            - send the new release 1 % of the requests, and up to 50 % as evidence grows: every request is evidence; few users feel a bad release
             - roll back at once when it is worse (false alarm ≤ 0.1 %): the data plane judges every request and stops exposing users by itself
             - promote it when failures are not worse by more than 1 %: a good release should not wait for a timer
             - keep REL-1 warm for 1 s, then stop it: a return is then a matter of moments
@@ -198,7 +202,7 @@ fn scaling_removing_and_returning_say_what_they_will_do() {
             - undo CHG-3, which is running: this takes its place
             - create a release of shop from artifact e0d2747b9ab7: with the configuration d84b14ab8cc9
             - start 2 instances beside REL-1: users notice nothing of a release that does not start
-            - send the new release 1 %, 5 %, 10 %, 25 %, 50 % of the requests, each for at least 10 s: every request is evidence; few users feel a bad release
+            - send the new release 1 % of the requests, and up to 50 % as evidence grows: every request is evidence; few users feel a bad release
             - roll back at once when it is worse (false alarm ≤ 0.1 %): the data plane judges every request and stops exposing users by itself
             - promote it when failures are not worse by more than 1 %: a good release should not wait for a timer
             - keep REL-1 warm for 10m, then stop it: a return is then a matter of moments
@@ -216,7 +220,7 @@ fn scaling_removing_and_returning_say_what_they_will_do() {
             - end the hold-back of CHG-3: REL-1 is kept warm no longer: the next change begins
             - create a release of shop from artifact e0d2747b9ab7: with the configuration d84b14ab8cc9
             - start 2 instances beside REL-2: users notice nothing of a release that does not start
-            - send the new release 1 %, 5 %, 10 %, 25 %, 50 % of the requests, each for at least 10 s: every request is evidence; few users feel a bad release
+            - send the new release 1 % of the requests, and up to 50 % as evidence grows: every request is evidence; few users feel a bad release
             - roll back at once when it is worse (false alarm ≤ 0.1 %): the data plane judges every request and stops exposing users by itself
             - promote it when failures are not worse by more than 1 %: a good release should not wait for a timer
             - keep REL-2 warm for 10m, then stop it: a return is then a matter of moments
@@ -304,13 +308,45 @@ fn what_could_never_run_is_refused() {
         ],
     );
     check(
-        |s| s.rollout.steps.clear(),
+        |s| s.rollout.judgement.limits = vec![AbsoluteLimit::Failures(Ratio::ONE)],
         expect![[
-            r#"Invalid: shop: rollout steps must be shares above 0 % that grow; for example ["1 %", "10 %", "50 %"]"#
+            r#"Invalid: shop: the limit “failures < 100 %” can never be kept, or never be broken; use a share above 0 % and below 100 %, and a time above zero: "failures < 1 %", "p99 < 400ms""#
         ]],
     );
     check(
-        |s| s.rollout.steps.reverse(),
+        |s| {
+            let below = Span::ZERO;
+            s.rollout.judgement.limits = vec![AbsoluteLimit::Latency { quantile: percent(99), below }];
+        },
+        expect![[
+            r#"Invalid: shop: the limit “p99 < 0 s” can never be kept, or never be broken; use a share above 0 % and below 100 %, and a time above zero: "failures < 1 %", "p99 < 400ms""#
+        ]],
+    );
+    check(
+        |s| s.rollout.judgement.limits = vec![AbsoluteLimit::Failures(percent(1)); 17],
+        expect!["Invalid: shop: 17 rollout limits are too many; use at most 16"],
+    );
+    check(
+        |s| s.rollout.judgement.exposure = Some(0),
+        expect![
+            "Invalid: shop: an exposure of 0 failed requests would end every rollout at once; allow at least 1 failed request; the first one cannot be foreseen"
+        ],
+    );
+    check(
+        |s| {
+            s.rollout.hold_back_share = percent(5);
+            s.rollout.hold_back = Span::ZERO;
+        },
+        expect![[
+            r#"Invalid: shop: hold_back_share means nothing without hold_back; say for how long the old release keeps its share: hold_back = "10m""#
+        ]],
+    );
+    check(
+        |s| s.rollout.hold_back_share = percent(51),
+        expect!["Invalid: shop: with a hold_back_share of more than half nothing is promoted; use 50 % or less"],
+    );
+    check(
+        |s| s.rollout.steps = [50, 5].map(percent).to_vec(),
         expect![[
             r#"Invalid: shop: rollout steps must be shares above 0 % that grow; for example ["1 %", "10 %", "50 %"]"#
         ]],
@@ -326,7 +362,7 @@ fn what_could_never_run_is_refused() {
     check(
         |s| drop(s.run.env.insert("BIG".to_owned(), "x".repeat(40_000))),
         expect![
-            "Invalid: shop: its declaration is 40748 bytes long and at most 32768 are recorded; put large values into files or secrets"
+            "Invalid: shop: its declaration is 40777 bytes long and at most 32768 are recorded; put large values into files or secrets"
         ],
     );
 }
