@@ -1,6 +1,7 @@
 //! Measures, and writes what was measured to docs/benchmarks.md: each part replaces its own section there, between its
 //! markers, with the command that repeats it and the machine it ran on. There is no date: the commit has one.
 
+mod rollouts;
 mod spine;
 
 use crate::{
@@ -23,6 +24,8 @@ pub(crate) enum What {
     Fold,
     /// Errors of the judge and how soon it decides
     Judge,
+    /// Bad releases found by the real program under real traffic; takes a quarter of an hour
+    Rollouts,
     /// Starting, deploying, memory, and a hundred deploys under load
     Spine,
     /// All of it
@@ -59,6 +62,12 @@ const SECTIONS: &[Section] = &[
         name: "fold",
         title: "The fold",
         by: By::Example { package: "control", example: "fold_rate" },
+    },
+    Section {
+        what: What::Rollouts,
+        name: "rollouts",
+        title: "Bad releases, end to end",
+        by: By::Own(rollouts::measure),
     },
     Section {
         what: What::Judge,

@@ -7,7 +7,7 @@
 //! The command is here. Other tasks use [`generator`] in their own process; [`mix`] says what is sent, [`client`] sends,
 //! [`tally`] counts.
 
-mod client;
+pub(crate) mod client;
 pub(crate) mod generator;
 pub(crate) mod mix;
 pub(crate) mod tally;

@@ -233,7 +233,12 @@ impl Site {
 
     /// Waits until a change is over.
     pub(crate) fn wait_until_ended(&self, id: &str) -> Result<Change, Error> {
-        wait(&format!("{id} to end"), || {
+        self.wait_until_ended_within(id, PATIENCE)
+    }
+
+    /// Waits until a change is over, for longer than anything else may take.
+    pub(crate) fn wait_until_ended_within(&self, id: &str, patience: Duration) -> Result<Change, Error> {
+        wait_within(&format!("{id} to end"), patience, || {
             let change = self.change(id)?;
             Ok(change.outcome.is_some().then_some(change))
         })
@@ -273,16 +278,25 @@ fn quoted(arguments: &[&str]) -> String {
 }
 
 /// Looks again and again until there is something.
-fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, Error>) -> Result<T, Error> {
+fn wait<T>(what: &str, look: impl FnMut() -> Result<Option<T>, Error>) -> Result<T, Error> {
+    wait_within(what, PATIENCE, look)
+}
+
+fn wait_within<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl FnMut() -> Result<Option<T>, Error>,
+) -> Result<T, Error> {
     let begun = Instant::now();
     loop {
         if let Some(found) = look()? {
             return Ok(found);
         }
-        if begun.elapsed() > PATIENCE {
-            return Err(Error::Site(format!("waited {} s in vain for {what}", PATIENCE.as_secs())));
+        if begun.elapsed() > patience {
+            return Err(Error::Site(format!("waited {} s in vain for {what}", patience.as_secs())));
         }
-        std::thread::park_timeout(LOOK);
+        // What takes minutes need not be looked at fifty times a second.
+        std::thread::park_timeout(if begun.elapsed() > PATIENCE { LOOK * 25 } else { LOOK });
     }
 }
 

@@ -1,7 +1,7 @@
 //! How much harm a canary has done: failures more than the running release would have had on the same units.
 //!
 //! What is counted are failures, not evidence: with a rate of failure that is high anyway, chance alone spends some of a
-//! budget. `docs/concepts/judge.md` says how much.
+//! budget. `docs/guide/releasing.md` says how much to allow.
 
 /// The failures of both arms, outside of shared outages.
 #[derive(Clone, Debug)]

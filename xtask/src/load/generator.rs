@@ -59,7 +59,7 @@ pub(crate) enum Pace {
 
 impl Pace {
     /// How long after the start this request is due; `None`: at once.
-    fn due(self, number: u64) -> Option<Duration> {
+    pub(crate) fn due(self, number: u64) -> Option<Duration> {
         match self {
             Pace::Open { per_second } => Some(Duration::from_secs_f64(number as f64 / per_second)),
             Pace::Closed => None,
