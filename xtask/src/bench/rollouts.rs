@@ -60,11 +60,12 @@ pub(super) fn measure(workspace: &Workspace) -> Result<String, Error> {
     succeed(&mut workspace.cargo(["build", "--release", "--quiet", "--package", "qd", "--package", "shop"]))?;
     let built = workspace.target.join("release");
     let mut text = format!(
-        "The default judgement (latency is judged too), weight {} %. *Excess*: failed requests of the canary beyond the running release's \
-         rate. *Limit*: the mean that no test can go below. *Cut off*: from the end of the canary's last failed request to the start \
-         of the last request that was still sent to it.\n\n\
-         | p0 → p1 | requests/s | rollouts | found | limit | excess, mean (max) | × limit | cut off, median (max) |\n|---|---|---|---|---|---|---|---|\n",
-        WEIGHT
+        "The default judgement (latency is judged too), weight {WEIGHT} %. *Excess*: failed requests of the canary beyond the running \
+         release's rate, mean. *Limit*: the mean that no test can go below. *In flight*: those that were on their way when the guard \
+         tripped. *Cut off*: from the end of the failed request that convinced to the start of the last one that was still \
+         sent to the canary, median and maximum.\n\n\
+         | p0 → p1 | requests/s | rollouts | found | limit | excess | of these in flight | × limit, without these | cut off |\n\
+         |---|---|---|---|---|---|---|---|---|\n"
     );
     for pair in &PAIRS {
         for (rate, sites, rollouts) in LOADS {
@@ -80,26 +81,26 @@ pub(super) fn measure(workspace: &Workspace) -> Result<String, Error> {
 struct End {
     found: bool,
     excess: f64,
+    in_flight: f64,
     cut_off: Duration,
 }
 
 fn row(text: &mut String, pair: &Pair, rate: f64, ends: &[End]) {
-    let [p0, p1] = pair.rates;
-    let limit = pair.limit;
+    let ([p0, p1], limit) = (pair.rates, pair.limit);
     let found: Vec<&End> = ends.iter().filter(|end| end.found).collect();
-    let mean = found.iter().map(|end| end.excess).sum::<f64>() / found.len().max(1) as f64;
-    let most = found.iter().map(|end| end.excess).fold(0.0, f64::max);
+    let mean = |figure: fn(&End) -> f64| found.iter().map(|end| figure(end)).sum::<f64>() / found.len().max(1) as f64;
+    let (excess, in_flight) = (mean(|end| end.excess), mean(|end| end.in_flight));
     let mut delays: Vec<Duration> = found.iter().map(|end| end.cut_off).collect();
     delays.sort_unstable();
     let delay = |at: usize| delays.get(at).copied().unwrap_or_default().as_secs_f64() * 1e3;
     let _ = writeln!(
         text,
-        "| {} % → {} % | {rate} | {} | {} | {limit:.1} | {mean:.1} ({most:.1}) | {:.2} | {:.0} ms ({:.0} ms) |",
+        "| {} % → {} % | {rate} | {} | {} | {limit:.1} | {excess:.1} | {in_flight:.1} | {:.2} | {:.0} ms, {:.0} ms |",
         100.0 * p0,
         100.0 * p1,
         ends.len(),
         found.len(),
-        mean / limit,
+        (excess - in_flight) / limit,
         delay(delays.len() / 2),
         delay(delays.len().saturating_sub(1)),
     );
@@ -139,22 +140,34 @@ fn one_site(site: &Site, pair: &Pair, rate: f64, rollouts: usize) -> Result<Vec<
         let ended = site.wait_until_ended_within(&change, PATIENCE)?;
         // What was on its way when the guard tripped has ended, or will be seen to be late.
         thread::park_timeout(Duration::from_millis(300));
-        Ok(end(&traffic.take(), &version, pair.rates[0], ended.outcome.as_deref() == Some("rolled_back")))
+        let found = ended.outcome.as_deref() == Some("rolled_back");
+        let failures = judged_failures(&site.quiet(&["why", &change], 0)?).filter(|_| found);
+        Ok(end(&traffic.take(), &version, pair.rates[0], failures))
     });
     let ends = ends.collect();
     traffic.stop()?;
     ends
 }
 
-/// What the clients saw of one canary.
-fn end(seen: &[Seen], version: &str, usual: f64, found: bool) -> End {
+/// How many of the canary's requests had failed when it was judged: `judged: …; REL-3 4 of 52 failed …`.
+fn judged_failures(story: &str) -> Option<usize> {
+    let judged = story.lines().find(|line| line.contains("judged: "))?;
+    judged.split_once("; REL-")?.1.split_once(' ')?.1.split_once(" of ")?.0.parse().ok()
+}
+
+/// What the clients saw of one canary. `failures`: how many had convinced the judge; `None` when it was not found.
+fn end(seen: &[Seen], version: &str, usual: f64, failures: Option<usize>) -> End {
     let canary: Vec<&Seen> = seen.iter().filter(|s| s.version.as_deref() == Some(version)).collect();
-    let failed = canary.iter().filter(|s| s.failed).count() as f64;
-    let convinced = canary.iter().filter(|s| s.failed).map(|s| s.ended).max();
+    let mut failed: Vec<Instant> = canary.iter().filter(|s| s.failed).map(|s| s.ended).collect();
+    failed.sort_unstable();
+    let convinced = failures.and_then(|n| failed.get(n.saturating_sub(1)));
     let last = canary.iter().map(|s| s.began).max();
-    let cut_off =
-        convinced.zip(last).map_or(Duration::ZERO, |(convinced, last)| last.saturating_duration_since(convinced));
-    End { found, excess: failed - usual * canary.len() as f64, cut_off }
+    End {
+        found: failures.is_some(),
+        excess: failed.len() as f64 - usual * canary.len() as f64,
+        in_flight: failed.len().saturating_sub(failures.unwrap_or(failed.len())) as f64,
+        cut_off: convinced.zip(last).map_or(Duration::ZERO, |(at, last)| last.saturating_duration_since(*at)),
+    }
 }
 
 /// What a client saw of a request.
