@@ -9,7 +9,7 @@ use std::{
 /// How many problems of one file are shown.
 const SHOWN: usize = 20;
 /// The nearest of `known` to what was written, when it is near enough to have been meant.
-pub(super) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let distance = |k: &&str| strsim::damerau_levenshtein(&written.to_lowercase(), k);
     known.into_iter().min_by_key(distance).filter(|k| distance(k) <= 1 + k.len() / 4)
 }
@@ -85,20 +85,47 @@ fn place(text: &str, at: usize) -> (usize, usize, &str) {
     (text[..start].matches('\n').count() + 1, text[start..at].chars().count() + 1, line)
 }
 
+/// A place in a file, with what is to be said about it.
+pub(crate) struct Shown<'a, P> {
+    pub(crate) what: &'a str,
+    /// What the file is called.
+    pub(crate) path: P,
+    /// From 1.
+    pub(crate) line: usize,
+    /// In characters, from 1.
+    pub(crate) column: usize,
+    /// The line.
+    pub(crate) source: &'a str,
+    /// What it is about. Only its first line is underlined.
+    pub(crate) marked: &'a str,
+    /// What to do; empty when nothing helps.
+    pub(crate) help: &'a str,
+}
+
+impl<P: fmt::Display> fmt::Display for Shown<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shown { what, path, line, column, help, .. } = self;
+        let number = line.to_string();
+        let gutter = " ".repeat(number.len());
+        // A file must not be able to steer the terminal it is shown on.
+        let seen = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+        let source: String = self.source.chars().map(seen).collect();
+        let length = self.marked.lines().next().unwrap_or("").chars().count();
+        let before: String = source.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        writeln!(f, "{what}\n{gutter}--> {path}:{line}:{column}")?;
+        writeln!(f, "{gutter} |\n{number} | {source}\n{gutter} | {before}{}", "^".repeat(length.max(1)))?;
+        if help.is_empty() { Ok(()) } else { writeln!(f, "{gutter} = {help}") }
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, fault) in self.faults.iter().take(SHOWN).enumerate() {
             let (line, column, source) = place(&self.text, fault.at.start);
-            let number = line.to_string();
-            let gutter = " ".repeat(number.len());
-            let length = self.text.get(fault.at.clone()).map_or(1, |t| t.lines().next().unwrap_or("").chars().count());
-            let before: String = source.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-            writeln!(f, "{}{}", if i > 0 { "\n" } else { "" }, fault.what)?;
-            writeln!(f, "{gutter}--> {}:{line}:{column}", self.path.display())?;
-            writeln!(f, "{gutter} |\n{number} | {source}\n{gutter} | {before}{}", "^".repeat(length.max(1)))?;
-            if !fault.help.is_empty() {
-                writeln!(f, "{gutter} = {}", fault.help)?;
-            }
+            let marked = self.text.get(fault.at.clone()).unwrap_or_default();
+            let path = self.path.display();
+            let shown = Shown { what: &fault.what, path, line, column, source, marked, help: &fault.help };
+            write!(f, "{}{shown}", if i > 0 { "\n" } else { "" })?;
         }
         match self.faults.len().saturating_sub(SHOWN) {
             0 => Ok(()),
