@@ -196,6 +196,19 @@ pub(crate) enum Command {
     /// Check a configuration, or print what can stand in one
     #[command(subcommand)]
     Config(Config),
+    /// Read what Argo Rollouts or Flagger judge releases by, and print what to set here
+    ///
+    /// Reads Rollouts, AnalysisTemplates, ClusterAnalysisTemplates and AnalysisRuns of Argo Rollouts and Canaries and
+    /// MetricTemplates of Flagger. The settings to paste go to standard output; what was taken over, approximated, not
+    /// needed or left out is told beside it, each with its place. Changes nothing and needs no running server.
+    Import {
+        /// YAML files, each with one document or several; `-` is standard input
+        #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+        /// The service that all of it is for [default: the Rollout's name, the Canary's target, or a template's name]
+        #[arg(long, value_name = "NAME")]
+        service: Option<ServiceName>,
+    },
     /// Give programs access to the API over TCP
     #[command(subcommand)]
     Token(Token),
@@ -360,6 +373,7 @@ impl Command {
             | Command::Changes { .. }
             | Command::Ledger(_)
             | Command::Config(_)
+            | Command::Import { .. }
             | Command::Token(_)
             | Command::Down { .. }
             | Command::Whoami

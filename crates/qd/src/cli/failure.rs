@@ -13,6 +13,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (3, "the change ended another way than asked: rolled back, failed, cancelled or superseded"),
     (4, "refused: not now, or not by you; the message has a code and a hint, and nothing was done"),
     (5, "Quarterdeck is not running, or cannot be reached"),
+    (6, "`qd import` left something out: the message says what, where and why; the rest was printed"),
     (130, "interrupted with ^C; a change that was begun goes on"),
 ];
 
@@ -46,6 +47,12 @@ pub(crate) enum Failure {
     /// The change ended another way than asked. It was told already.
     #[error("the change did not end as asked")]
     Undone,
+    /// A part of what was to be imported has no counterpart, or is not understood.
+    #[error("{what}")]
+    LeftOut {
+        /// Every such part, with its place and what to do instead.
+        what: String,
+    },
     /// The ledger could not be read, verified or exported.
     #[error(transparent)]
     Ledger(#[from] store::Error),
@@ -124,6 +131,7 @@ impl Failure {
             Failure::Usage { .. } | Failure::Config(_) => 2,
             Failure::Undone => 3,
             Failure::Refused { .. } => 4,
+            Failure::LeftOut { .. } => 6,
             Failure::Interrupted => 130,
             Failure::Server(client::Error::Problem(problem)) => match problem.code {
                 problem::Code::Refusal(_) | problem::Code::Fault(problem::Fault::Unauthenticated) => 4,
@@ -150,6 +158,7 @@ impl Failure {
             Failure::Config(_) => json!("configuration"),
             Failure::Refused { code, .. } => json!(code),
             Failure::Undone => json!("undone"),
+            Failure::LeftOut { .. } => json!("left_out"),
             Failure::Interrupted => json!("interrupted"),
             Failure::Server(_)
             | Failure::Ledger(_)
@@ -172,6 +181,7 @@ impl Failure {
             Failure::Serve(error) => error.of_ledger().map_or("", ledger_hint),
             Failure::Config(_)
             | Failure::Undone
+            | Failure::LeftOut { .. }
             | Failure::Unfit(_)
             | Failure::Runtime(_)
             | Failure::Tokens(_)

@@ -14,6 +14,7 @@ mod deploy;
 mod doctor;
 mod failure;
 mod follow;
+mod import;
 mod ledger;
 mod live;
 mod look;
@@ -58,6 +59,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Ledger(command) => ledger::run(context, &command),
         Command::Config(args::Config::Check) => configuration::check(context),
         Command::Config(args::Config::Reference) => context.out.write(&config::reference::text()),
+        Command::Import { files, service } => import::import(context, &files, service.as_ref()),
         Command::Token(command) => token::run(context, &command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -91,8 +91,10 @@ impl Out {
 
     /// Tells why the command failed.
     pub(crate) fn failure(&self, failure: &Failure) {
-        // The first needs no word; the others were told when they happened, except to programs.
+        // The first needs no word; programs have the second in their document; the others were told when they happened,
+        // except to programs.
         let is_told = matches!(failure, Failure::ReaderGone)
+            || (matches!(failure, Failure::LeftOut { .. }) && self.json)
             || (matches!(failure, Failure::Undone | Failure::Interrupted) && !self.json);
         if is_told {
             return;

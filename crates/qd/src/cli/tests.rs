@@ -76,6 +76,7 @@ fn every_failure_has_an_exit_code_of_the_reference() {
         (Failure::Server(absent), 5),
         (Failure::Server(defect), 1),
         (Failure::Undone, 3),
+        (Failure::LeftOut { what: "x".to_owned() }, 6),
         (Failure::Interrupted, 130),
         (Failure::file("read", "x")(io()), 1),
         (Failure::ReaderGone, 0),

@@ -21,13 +21,13 @@ mod values;
 mod words;
 
 pub(crate) use parts::STRATEGIES;
-pub(crate) use problem::Problems;
+pub(crate) use problem::{Fault, Problems, Shown, nearest};
 
 use draft::{Draft, Placed};
 use model::{EnvironmentName, ServiceName, ServiceSpec};
 use node::Node;
 use policy::Policy;
-use problem::{Fault, Faults};
+use problem::Faults;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,

@@ -23,6 +23,7 @@ mod clients;
 mod configuration;
 mod disk_full;
 mod first_minutes;
+mod import;
 mod kills;
 mod ledger;
 mod machine;
