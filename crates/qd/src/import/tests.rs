@@ -461,6 +461,13 @@ fn what_is_generated_is_what_the_configuration_takes() {
     let config = crate::config::Config::parse(Path::new("quarterdeck.toml"), &import.settings());
     let steps = &config.unwrap_or_else(|p| panic!("{p}")).services.into_values().next().unwrap().rollout.steps;
     assert_eq!(steps.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10 %", "99.5 %"]);
+
+    let template =
+        template(&format!("successCondition: result > 0.9\nprovider: {{prometheus: {{query: '{GOOD_SHARE}'}}}}"));
+    let config = crate::config::Config::parse(Path::new("quarterdeck.toml"), &read_one(&template).unwrap().settings());
+    let shop = config.unwrap_or_else(|p| panic!("{p}")).services.into_values().next().unwrap();
+    let limits = shop.rollout.judgement.limits.iter().map(ToString::to_string);
+    assert_eq!(limits.collect::<Vec<_>>(), ["failures < 10 %"]);
 }
 
 #[test]
