@@ -366,7 +366,14 @@ fn progress(state: &State, observed: &Observed, change: &Change, view: Option<&R
                 Verdict::BeyondLimit(_) => "beyond a limit",
                 Verdict::ExposureSpent => "its exposure is spent",
             };
-            format!("{} gets {} of the requests; {verdict}", rollout.to, view.weight)
+            let early = view.evidence.as_ref().is_some_and(|e| e.verdict == Verdict::NotWorse);
+            let earliest = match rollout.terms.min_time {
+                span if early && span > Span::ZERO => {
+                    format!(", promoted {span} after its first request at the earliest")
+                }
+                _ => String::new(),
+            };
+            format!("{} gets {} of the requests; {verdict}{earliest}", rollout.to, view.weight)
         }
     }
 }

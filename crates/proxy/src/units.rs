@@ -10,9 +10,9 @@
 //! `(weight - floor) / (1 - floor)`. Those below `floor` had no choice any more and prove nothing. Without this, the
 //! evidence of a service with few and faithful users would stop growing at its first step.
 //!
-//! **Memory and error.** A table of [`SLOTS`] bytes, one of which a user is hashed to: it holds the last step at which
+//! **Memory and error.** A table of four million bytes, one of which a user is hashed to: it holds the last step at which
 //! anybody of that slot was bet on. Two users who share a slot are taken for one, so that with `n` users a share of about
-//! `n / (n + SLOTS)` is not bet on where it could have been. It errs on that side only, and cannot raise a false alarm:
+//! `n / (n + 4 million)` is not bet on where it could have been. It errs on that side only, and cannot raise a false alarm:
 //! - nobody is bet on twice in a step, because a slot never forgets one (a rise is atomic, and exactly one thread does it);
 //! - whether a user is bet on, and as new or as known, is decided before the outcome, from slots, and slots come from
 //!   other bits than points do: given the decision, the arm still has the probability that is passed on;
@@ -28,7 +28,6 @@ use std::sync::{
 
 /// How many users can be told apart, more or less: 4 MiB for a guard of a service that tells users apart.
 const SLOTS_LOG2: u32 = 22;
-const SLOTS: usize = 1 << SLOTS_LOG2;
 
 /// What makes slots independent of points.
 const OTHER: u64 = 0x6a09_e667_f3bc_c908;
@@ -36,6 +35,7 @@ const OTHER: u64 = 0x6a09_e667_f3bc_c908;
 /// The users bet on for one guard.
 pub(crate) struct Units {
     slots: Box<[AtomicU8]>,
+    log2: u32,
     last: Mutex<Stage>,
 }
 
@@ -68,7 +68,11 @@ impl Stage {
 impl Units {
     /// Nobody was bet on yet.
     pub(crate) fn new() -> Units {
-        Units { slots: (0..SLOTS).map(|_| AtomicU8::new(0)).collect(), last: Mutex::new(Stage::FIRST) }
+        Units::with_slots(SLOTS_LOG2)
+    }
+
+    fn with_slots(log2: u32) -> Units {
+        Units { slots: (0..1 << log2).map(|_| AtomicU8::new(0)).collect(), log2, last: Mutex::new(Stage::FIRST) }
     }
 
     /// The step that begins when a table gives the canary this weight, or the same one as before when it is the same.
@@ -84,7 +88,7 @@ impl Units {
     /// Claims the bet on a user who was just assigned: the probability of the canary it is to be settled with. `None`:
     /// they were bet on in this step, or prove nothing.
     pub(crate) fn claim(&self, user: u64, stage: Stage) -> Option<Ratio> {
-        let slot = self.slots.get((mix(user ^ OTHER) >> (64 - SLOTS_LOG2)) as usize)?;
+        let slot = self.slots.get((mix(user ^ OTHER) >> (64 - self.log2)) as usize)?;
         match slot.fetch_max(stage.number, Relaxed) {
             0 => Some(stage.weight),
             before if before < stage.number => stage.weight_of_known(Point::from_uniform(user)),
@@ -96,6 +100,8 @@ impl Units {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use judge::{Test, Unit};
+    use model::{ArmRole, Judgement};
 
     fn percent(n: u32) -> Ratio {
         Ratio::from_percent(n).unwrap()
@@ -152,13 +158,48 @@ mod tests {
         assert_eq!(units.claim(8, units.stage(percent(60))), None);
     }
 
-    /// With as many users as slots, half of the late ones find their slot taken; nobody is bet on twice.
+    /// Faithful users, some of whom always fail, over all steps of a ramp: what a set of users seen would make useless after
+    /// the first step, and one bet per request would call worse in every tenth rollout.
+    #[test]
+    fn faithful_users_give_evidence_at_every_step_and_no_false_alarm() {
+        let steps = [1, 2, 4, 8, 16, 32, 50].map(percent);
+        let (rollouts, users, visits) = (3_000_u64, 400_u64, 1_200_u64);
+        let (mut alarms, mut units_at_the_end) = (0, 0);
+        for rollout in 0..rollouts {
+            // Few slots, so that some users share one.
+            let units = Units::with_slots(12);
+            let mut test = Test::new(&Judgement { latency_tolerance: Ratio::ZERO, ..Judgement::default() });
+            for (number, weight) in steps.into_iter().enumerate() {
+                let stage = units.stage(weight);
+                for visit in 0..visits {
+                    // Some come far more often than others.
+                    let dice = mix(rollout << 32 | (number as u64) << 24 | visit);
+                    let user = dice % users * (dice >> 32 & 3) / 3;
+                    let point = mix(mix(rollout) ^ user);
+                    let canary = Point::from_uniform(point).is_below(weight);
+                    if let Some(weight) = units.claim(point, stage) {
+                        let arm = if canary { ArmRole::Canary } else { ArmRole::Running };
+                        test.observe(Unit { arm, weight, failed: user.is_multiple_of(20), latency_us: None });
+                    }
+                }
+            }
+            alarms += u32::from(test.verdict().ends_exposure());
+            let evidence = test.evidence();
+            units_at_the_end += evidence.canary.units + evidence.running.units;
+        }
+        assert!(alarms <= 6, "{alarms} of {rollouts}");
+        let each = units_at_the_end as f64 / (rollouts * users) as f64;
+        assert!(each > 3.0, "a user is bet on {each:.1} times in {} steps", steps.len());
+    }
+
+    /// With three times as many users as slots, most late ones find their slot taken; nobody is bet on twice.
     #[test]
     fn a_full_table_leaves_users_out_and_arms_as_likely_as_they_are() {
-        let units = Units::new();
+        const SLOTS: u64 = 1 << 20;
+        let units = Units::with_slots(20);
         let stage = units.stage(percent(20));
         let (mut bets, mut canaries) = (0_u32, 0_u32);
-        for user in (0..3 * SLOTS as u64).map(mix) {
+        for user in (0..3 * SLOTS).map(mix) {
             if units.claim(user, stage).is_some() {
                 bets += 1;
                 canaries += u32::from(Point::from_uniform(user).is_below(percent(20)));

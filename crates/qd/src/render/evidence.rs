@@ -82,6 +82,7 @@ fn arm(release: ReleaseId, figures: &ArmFigures, bounds: Option<&ArmBounds>, ink
             match (at_least_us, at_most_us) {
                 (0, None) => None,
                 (0, Some(most)) => Some(format!("{name} at most {}", ms(most))),
+                (least, Some(most)) if ms(least) == ms(most) => Some(format!("{name} {}", ms(least))),
                 (least, Some(most)) => Some(format!("{name} {} to {}", ms(least), ms(most))),
                 (least, None) => Some(format!("{name} at least {}", ms(least))),
             }
