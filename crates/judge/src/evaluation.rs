@@ -1,7 +1,7 @@
 //! What a guard evaluates: a comparison where the running release serves beside the canary, a watch where nothing does.
 
 use crate::{Test, Unit, Watch};
-use model::{ArmRole, Evidence, Guard, Verdict};
+use model::{ArmRole, Evidence, Guard, Ratio, Verdict};
 
 /// The evaluation of one guard, fed with one unit after the other.
 #[derive(Clone, Debug)]
@@ -27,6 +27,14 @@ impl Evaluation {
             (Evaluation::Beside(test), _) => test.observe(unit),
             (Evaluation::Before(watch), ArmRole::Canary) => watch.observe(unit.failed, unit.latency_us),
             (Evaluation::Before(_), ArmRole::Running) => {}
+        }
+    }
+
+    /// Takes a request into account that its client gave up after so many microseconds. A watch learns nothing from it.
+    pub fn give_up(&mut self, arm: ArmRole, weight: Ratio, after_us: u64) {
+        match self {
+            Evaluation::Beside(test) => test.give_up(arm, weight, after_us),
+            Evaluation::Before(_) => {}
         }
     }
 

@@ -75,6 +75,19 @@ impl Latency {
         self.not_worse.settle(arm, self.worse.is_above(0, us, 0));
     }
 
+    /// The same for a unit that took longer than this, nobody knows by how much: bets on what it is beyond already.
+    pub(crate) fn settle_worse_longer(&mut self, arm: usize, us: u64) {
+        let factors = &self.factors;
+        self.worse.settle_longer(us, |i| &factors[i][arm][1]);
+    }
+
+    /// The same for the bets that it is not.
+    pub(crate) fn settle_not_worse_longer(&mut self, arm: usize, us: u64) {
+        if self.worse.is_above(0, us, 0) {
+            self.not_worse.settle(arm, true);
+        }
+    }
+
     /// What is gained from here on may have to be given back.
     pub(crate) fn mark(&mut self) {
         self.worse.mark();

@@ -45,6 +45,16 @@ impl Slower {
         }
     }
 
+    /// Settles the bets on a unit that took longer than this: `factors` gives those of threshold `i` for a unit above it.
+    pub(crate) fn settle_longer<'a>(&mut self, us: u64, factors: impl Fn(usize) -> &'a [f64; BETS]) {
+        let bucket = bucket(us);
+        for (i, (wealth, threshold)) in self.wealth.iter_mut().zip(self.buckets).enumerate() {
+            if bucket > threshold {
+                wealth.gain(factors(i));
+            }
+        }
+    }
+
     /// See [`Wealth::mark`].
     pub(crate) fn mark(&mut self) {
         self.wealth.iter_mut().for_each(Wealth::mark);

@@ -109,7 +109,7 @@ impl Test {
             self.conclude();
             return;
         }
-        self.bet(arm, &unit);
+        self.bet(arm, unit.weight, |test| test.settle(arm, &unit));
         let too_slow = match (&self.latency, unit.latency_us) {
             (Some(latency), Some(us)) => latency.distress(us),
             (None, _) | (_, None) => false,
@@ -125,17 +125,35 @@ impl Test {
         self.conclude();
     }
 
+    /// Takes a request into account that its client gave up `after_us`: nobody knows how it would have ended, only that it
+    /// would have taken longer. Where it is beyond a threshold already it is a slow one, elsewhere nothing is bet on it:
+    /// clients' patience is alike for both arms, so that this favours none. Without it, a canary that hangs would look
+    /// like one without requests, because impatient clients never see its timeouts.
+    pub fn give_up(&mut self, arm: ArmRole, weight: Ratio, after_us: u64) {
+        let unit = self.margin.applied_to(Unit { arm, weight, failed: false, latency_us: Some(after_us) });
+        let (Some(us), Some(_)) = (unit.latency_us, &self.latency) else { return };
+        if weight == Ratio::ZERO || weight == Ratio::ONE {
+            return;
+        }
+        let arm = label::index(arm);
+        self.bet(arm, weight, |test| test.settle_longer(arm, weight, us));
+        if self.latency.as_ref().is_some_and(|latency| latency.distress(us)) {
+            self.outage.observe(arm, true);
+        }
+        self.conclude();
+    }
+
     /// Settles the bets on a unit. They were made knowing earlier units only, as was the decision whether to bet at all.
-    fn bet(&mut self, arm: usize, unit: &Unit) {
+    fn bet(&mut self, arm: usize, weight: Ratio, settle: impl FnOnce(&mut Test)) {
         if !self.presence.goes_on_with(arm) {
             self.failures.mark();
             self.latency.iter_mut().for_each(Latency::mark);
         }
         let silent = self.presence.silent();
         if !silent {
-            self.settle(arm, unit);
+            settle(self);
         }
-        self.presence.observe(arm, unit.weight.as_f64());
+        self.presence.observe(arm, weight.as_f64());
         if !silent && self.presence.silent() {
             self.failures.give_back();
             self.latency.iter_mut().for_each(Latency::give_back);
@@ -159,6 +177,22 @@ impl Test {
         }
         if on_not_worse {
             latency.settle_not_worse(arm, us);
+        }
+    }
+
+    fn settle_longer(&mut self, arm: usize, weight: Ratio, us: u64) {
+        let on_worse = !self.outage.shared();
+        let on_not_worse = !self.outage.running_surges();
+        let Some(latency) = &mut self.latency else { return };
+        latency.plan(weight);
+        if on_worse {
+            // Nobody saw it fail. Left out, the arm that is given up more often would seem to succeed less often.
+            self.failures.plan(weight);
+            self.failures.settle_worse(arm, false);
+            latency.settle_worse_longer(arm, us);
+        }
+        if on_not_worse {
+            latency.settle_not_worse_longer(arm, us);
         }
     }
 

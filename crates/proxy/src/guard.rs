@@ -116,10 +116,25 @@ pub(crate) struct Judged {
     pub(crate) change: ChangeId,
     /// How it was assigned.
     pub(crate) bet: Bet,
-    /// Whether it failed.
-    pub(crate) failed: bool,
-    /// How long it took in microseconds, when that means something.
-    pub(crate) latency_us: Option<u64>,
+    /// How it ended.
+    pub(crate) ending: Ending,
+}
+
+/// How a unit ended, as far as judging goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// By itself.
+    Ended {
+        /// Whether it failed.
+        failed: bool,
+        /// How long it took in microseconds, when that means something.
+        latency_us: Option<u64>,
+    },
+    /// Its client gave it up.
+    GivenUp {
+        /// After so many microseconds.
+        after_us: u64,
+    },
 }
 
 /// A guard has tripped.
@@ -226,7 +241,12 @@ impl Seat {
             return false;
         }
         let Bet { arm, weight } = judged.bet;
-        self.evaluation.observe(Unit { arm, weight, failed: judged.failed, latency_us: judged.latency_us });
+        match judged.ending {
+            Ending::Ended { failed, latency_us } => {
+                self.evaluation.observe(Unit { arm, weight, failed, latency_us });
+            }
+            Ending::GivenUp { after_us } => self.evaluation.give_up(arm, weight, after_us),
+        }
         self.dirty = true;
         let trips = self.evaluation.verdict().ends_exposure();
         if trips {
@@ -259,7 +279,7 @@ mod tests {
 
     fn unit(arm: ArmRole, failed: bool) -> Judged {
         let bet = Bet { arm, weight: Ratio::from_percent(50).unwrap() };
-        Judged { change: ChangeId(1), bet, failed, latency_us: Some(1_000) }
+        Judged { change: ChangeId(1), bet, ending: Ending::Ended { failed, latency_us: Some(1_000) } }
     }
 
     #[test]

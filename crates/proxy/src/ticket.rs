@@ -1,7 +1,13 @@
 //! The record of one assigned request. However the request ends, it is counted exactly once: by [`Ticket::settle`], or
 //! as given up by the client when the ticket is dropped without that.
 
-use crate::{guard::Judged, lane::Lane, tally::Outcome, upstream::Upstream, worker::Worker};
+use crate::{
+    guard::{Ending, Judged},
+    lane::Lane,
+    tally::Outcome,
+    upstream::Upstream,
+    worker::Worker,
+};
 use model::{ArmRole, Ratio};
 use std::{rc::Rc, time::Instant};
 
@@ -64,16 +70,20 @@ impl Ticket {
         let Some(arm) = self.lane.arms.get(self.arm) else { return };
         let latency_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         arm.counts.count(outcome, latency_us);
-        let (failed, latency_us) = match outcome {
-            Outcome::Answered => (false, Some(latency_us)),
-            Outcome::Timeout => (true, Some(latency_us)),
+        let ending = match outcome {
+            Outcome::Answered => Ending::Ended { failed: false, latency_us: Some(latency_us) },
+            Outcome::Timeout => Ending::Ended { failed: true, latency_us: Some(latency_us) },
             // It failed at whatever moment it failed: that says nothing about how fast it is.
-            Outcome::Status5xx | Outcome::Refused | Outcome::Reset | Outcome::NoInstance => (true, None),
-            // Neither success nor failure, and alike for both arms: leaving it out favours none.
-            Outcome::Cancelled | Outcome::Cut => return,
+            Outcome::Status5xx | Outcome::Refused | Outcome::Reset | Outcome::NoInstance => {
+                Ending::Ended { failed: true, latency_us: None }
+            }
+            // Neither success nor failure, but it had lasted for that long.
+            Outcome::Cancelled => Ending::GivenUp { after_us: latency_us },
+            // Our doing, and alike for both arms: leaving it out favours none.
+            Outcome::Cut => return,
         };
         if let (Some(bet), Some(switch)) = (self.bet, &self.lane.service.guard) {
-            self.worker.judge(switch, Judged { change: switch.change, bet, failed, latency_us });
+            self.worker.judge(switch, Judged { change: switch.change, bet, ending });
         }
     }
 

@@ -30,7 +30,9 @@ use std::{
 
 /// The canary's share in percent.
 const WEIGHT: u32 = 10;
-const ROLLOUT: &str = "steps = [\"10 %\"]\nstep_time = \"0s\"\ndeadline = \"30m\"\nhold_back = \"0s\"\n";
+/// With a tolerance below every difference, so that none is promoted for being tolerable.
+const ROLLOUT: &str =
+    "tolerance = \"0.1 %\"\nsteps = [\"10 %\"]\nstep_time = \"0s\"\ndeadline = \"30m\"\nhold_back = \"0s\"\n";
 /// How long a rollout may take here.
 const PATIENCE: Duration = Duration::from_secs(1_500);
 /// Clients of one site.
@@ -60,7 +62,7 @@ pub(super) fn measure(workspace: &Workspace) -> Result<String, Error> {
     succeed(&mut workspace.cargo(["build", "--release", "--quiet", "--package", "qd", "--package", "shop"]))?;
     let built = workspace.target.join("release");
     let mut text = format!(
-        "The default judgement (latency is judged too), weight {WEIGHT} %. *Excess*: failed requests of the canary beyond the running \
+        "The default judgement (latency is judged too) but for a tolerance of 0.1 %, weight {WEIGHT} %. *Excess*: failed requests of the canary beyond the running \
          release's rate, mean. *Limit*: the mean that no test can go below. *In flight*: those that were on their way when the guard \
          tripped. *Cut off*: from the end of the failed request that convinced to the start of the last one that was still \
          sent to the canary, median and maximum.\n\n\

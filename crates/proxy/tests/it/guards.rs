@@ -2,7 +2,7 @@
 
 use crate::{
     rig::{Rig, canary},
-    upstream::{good, nobody},
+    upstream::{good, nobody, rude},
 };
 use http::Request;
 use model::{ChangeId, Evidence, Guard, Judgement, Metric, Sticky, Verdict, wire::FromProxy};
@@ -167,4 +167,26 @@ async fn a_client_told_by_its_address_stays_on_one_release_and_is_judged_once() 
     }
     let evidence = evidence_of(&mut rig, 21).await;
     assert_eq!(evidence.running.units + evidence.canary.units, 1);
+}
+
+#[tokio::test]
+async fn a_canary_that_hangs_is_found_by_clients_who_give_up() {
+    let mut rig = Rig::start().await;
+    let hangs = rude(|stream, _| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    rig.serve(vec![canary(20, &[good("one").await], &[hangs], guard())]).await;
+    let patience = std::time::Duration::from_millis(60);
+    for _ in 0..2_000 {
+        // Dropped with its connection when it takes too long, as by a browser whose user goes elsewhere.
+        let answered = tokio::time::timeout(patience, rig.get("/")).await.is_ok();
+        if !answered && !rig.control.until("a report", |_| true).await.tripped.is_empty() {
+            let report = rig.control.until("its evidence", |report| !report.evidence.is_empty()).await;
+            assert_eq!(report.evidence[0].1.verdict, Verdict::Worse(Metric::Latency));
+            return;
+        }
+    }
+    panic!("it was not found");
 }
