@@ -41,8 +41,8 @@ struct Section {
 }
 
 enum By {
-    /// An example program of a crate.
-    Example { package: &'static str, example: &'static str },
+    /// An example program of a crate, with what it is told.
+    Example { package: &'static str, example: &'static str, told: &'static [&'static str] },
     /// One that needs a directory to measure in, on the disk that builds are on.
     ExampleOnDisk { package: &'static str, example: &'static str },
     /// A measurement of this program's own, from outside.
@@ -61,7 +61,7 @@ const SECTIONS: &[Section] = &[
         what: What::Fold,
         name: "fold",
         title: "The fold",
-        by: By::Example { package: "control", example: "fold_rate" },
+        by: By::Example { package: "control", example: "fold_rate", told: &[] },
     },
     Section {
         what: What::Rollouts,
@@ -73,7 +73,7 @@ const SECTIONS: &[Section] = &[
         what: What::Judge,
         name: "judge",
         title: "The judge",
-        by: By::Example { package: "judge", example: "figures" },
+        by: By::Example { package: "judge", example: "figures", told: &["--", "docs/concepts/judge"] },
     },
 ];
 
@@ -81,8 +81,9 @@ const SECTIONS: &[Section] = &[
 pub(crate) fn run(workspace: &Workspace, what: What) -> Result<(), Error> {
     for section in SECTIONS.iter().filter(|section| what == What::All || what == section.what) {
         let (repeat, figures) = match section.by {
-            By::Example { package, example } => {
+            By::Example { package, example, told } => {
                 let mut command = workspace.cargo(["run", "--release", "-p", package, "--example", example]);
+                command.args(told);
                 println!("$ {}", shown(&command));
                 (shown(&command), output(&mut command)?)
             }

@@ -114,20 +114,6 @@ pub(crate) const PAIRS: [(f64, f64); 4] = [(0.001, 0.01), (0.001, 0.05), (0.01, 
 /// The canary's weights it is measured at.
 pub(crate) const WEIGHTS: [f64; 3] = [0.05, 0.1, 0.2];
 
-/// The mean number of canary units until a canary that fails with `p1` was called worse; all runs must find it.
-pub(crate) fn canary_units_to_find(judgement: &Judgement, runs: u64, weight: f64, (p0, p1): (f64, f64)) -> f64 {
-    let mut sum = 0;
-    for seed in 0..runs {
-        let world = |random: &mut Random, arm: ArmRole, _| {
-            Some(Outcome::fails(random, if arm == ArmRole::Canary { p1 } else { p0 }))
-        };
-        let end = rollout(judgement, seed, 1_000_000, |_| weight, world, is_worse);
-        assert!(is_worse(end.verdict), "{p0} -> {p1} at {weight} was not found with seed {seed}");
-        sum += end.canary_units;
-    }
-    sum as f64 / runs as f64
-}
-
 /// Worlds in which the canary is as good as the running release, and judging is hard.
 pub(crate) const GOOD_WORLDS: [&str; 13] = [
     "never fails",

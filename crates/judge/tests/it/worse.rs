@@ -1,8 +1,6 @@
 //! Bad canaries are found near the limit; good ones are left alone.
 
-use crate::simulate::{
-    GOOD_WORLDS, Outcome, PAIRS, Random, WEIGHTS, canary_units_to_find, good_rollout, is_worse, rollout, sharp,
-};
+use crate::simulate::{GOOD_WORLDS, Outcome, PAIRS, Random, WEIGHTS, good_rollout, is_worse, rollout, sharp};
 use judge::theory;
 use model::{ArmRole, Judgement, Metric, Verdict};
 
@@ -15,6 +13,20 @@ fn failing_canaries_cost_at_most_1_75_times_the_limit() {
             assert!(excess <= 1.75 * limit, "{pair:?} at {weight}: {excess:.1} failures, the limit is {limit:.1}");
         }
     }
+}
+
+/// The mean number of canary units until a canary that fails with `p1` was called worse; all runs must find it.
+fn canary_units_to_find(judgement: &Judgement, runs: u64, weight: f64, (p0, p1): (f64, f64)) -> f64 {
+    let mut sum = 0;
+    for seed in 0..runs {
+        let world = |random: &mut Random, arm: ArmRole, _| {
+            Some(Outcome::fails(random, if arm == ArmRole::Canary { p1 } else { p0 }))
+        };
+        let end = rollout(judgement, seed, 1_000_000, |_| weight, world, is_worse);
+        assert!(is_worse(end.verdict), "{p0} -> {p1} at {weight} was not found with seed {seed}");
+        sum += end.canary_units;
+    }
+    sum as f64 / runs as f64
 }
 
 /// One in a thousand is allowed. The bound proves it; this would notice if the code did not do what the proof is about.
