@@ -20,6 +20,7 @@ const FROM_QD: &[(&str, &str)] = &[
     ("docs/reference/cli.md", "cli-reference"),
     ("docs/reference/config.toml", "config-reference"),
     ("docs/reference/change.md", "change-reference"),
+    ("docs/reference/metrics.md", "metrics-reference"),
 ];
 
 /// Writes every file that is not as it should be.

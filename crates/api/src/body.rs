@@ -216,6 +216,23 @@ impl Answers for Output {
     }
 }
 
+/// Metrics, in the text format that Prometheus reads.
+pub(crate) struct Exposition(pub(crate) String);
+
+impl Answers for Exposition {
+    const MEDIA: &'static str = "text/plain; version=0.0.4";
+
+    fn answer(self) -> Response {
+        let mut response = Body::from(self.0).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Self::MEDIA));
+        response
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Value {
+        json!({ "type": "string" })
+    }
+}
+
 /// A body that is put in elsewhere: through a channel. An error cuts the connection, so that no one takes a part for
 /// the whole.
 pub(crate) struct Flow(mpsc::Receiver<io::Result<Bytes>>);

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod command;
 pub mod fact;
 pub mod instance;
+pub mod metrics;
 pub mod observed;
 pub mod refusal;
 pub mod release;
@@ -44,4 +45,4 @@ pub use turn::{Input, Planned, batches, changes_of, decide, plan};
 
 /// The version of the fold: raised whenever [`apply`] gives another state for the same entries, so that snapshots made
 /// by an older one are thrown away.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;

@@ -50,6 +50,14 @@ impl Latencies {
         }
     }
 
+    /// What was counted, as `(lowest, highest, count)` with latencies in microseconds, ascending.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> {
+        self.counts.iter().map(|(bucket, count)| {
+            let bucket = usize::from(*bucket);
+            (bucket_floor(bucket), bucket_floor(bucket + 1).saturating_sub(1), *count)
+        })
+    }
+
     /// How many were counted.
     pub fn count(&self) -> u64 {
         self.counts.iter().map(|(_, n)| n).sum()

@@ -30,6 +30,7 @@ pub(crate) fn all() -> Vec<Endpoint> {
         Endpoint::new(Get, "/v1/health", "health", Needs::Identity, "Whether commands are taken", view::health),
         Endpoint::new(Get, "/v1/whoami", "whoami", Needs::Identity, "Who you are here", view::whoami),
         Endpoint::new(Get, "/v1/openapi.json", "openapi", Needs::Identity, "This document", view::document),
+        Endpoint::new(Get, "/metrics", "metrics", see, "What there is to measure, as Prometheus reads it", view::metrics),
         Endpoint::new(Get, "/v1/status", "status", see, "Everything at a glance", view::status),
         Endpoint::new(Get, "/v1/services/{service}", "service", see, "One service; outside production `staging%2Fshop`", view::service),
         Endpoint::new(Get, "/v1/changes", "changes", see, "Changes, the newest first", view::changes),

@@ -2,7 +2,7 @@
 
 use crate::{
     Problem,
-    body::Message,
+    body::{Exposition, Message},
     endpoint::{Call, Place},
     message::{ChangesQuery, Health, Whoami},
 };
@@ -56,6 +56,11 @@ pub(super) async fn document(_: Call<(), (), ()>) -> Result<Message<Value>, Prob
 pub(super) async fn status(call: Call<(), (), ()>) -> Result<Message<Status>, Problem> {
     let s = call.served.control.snapshot();
     Ok(Message(view::status(&s.state, &s.observed, s.now)))
+}
+
+pub(super) async fn metrics(call: Call<(), (), ()>) -> Result<Exposition, Problem> {
+    let s = call.served.control.snapshot();
+    Ok(Exposition(control::metrics::text(&s.state, &s.observed, s.length)))
 }
 
 pub(super) async fn service(call: Call<ServicePlace, (), ()>) -> Result<Message<ServiceView>, Problem> {

@@ -26,6 +26,21 @@ async fn what_was_commanded_is_seen_in_every_view() {
 }
 
 #[tokio::test]
+async fn metrics_are_what_prometheus_reads() {
+    let world = World::start().await;
+    world.with_service("shop").await;
+    let (head, body) = world
+        .raw("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .split_once("\r\n\r\n")
+        .map(|(h, b)| (h.to_ascii_lowercase(), b.to_owned()))
+        .unwrap();
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(body.contains("# TYPE quarterdeck_up gauge\nquarterdeck_up 0\n"), "{body}");
+    assert!(body.contains("quarterdeck_service_replicas{environment=\"production\",service=\"shop\"} "), "{body}");
+}
+
+#[tokio::test]
 async fn a_service_outside_production_is_one_segment_of_a_path() {
     let world = World::start().await;
     let key = world.with_service("staging/shop").await;

@@ -250,6 +250,8 @@ pub(crate) enum Generated {
     ConfigReference,
     /// docs/reference/change.md
     ChangeReference,
+    /// docs/reference/metrics.md
+    MetricsReference,
     /// docs/reference/openapi.json
     Openapi,
 }

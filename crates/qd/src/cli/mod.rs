@@ -109,6 +109,7 @@ fn generated(what: Generated) -> String {
         Generated::CliReference => reference::text(),
         Generated::ConfigReference => config::reference::text(),
         Generated::ChangeReference => reference::change(),
+        Generated::MetricsReference => control::metrics::reference(),
         Generated::Openapi => serde_json::to_string_pretty(&api::openapi()).unwrap_or_default() + "\n",
     }
 }

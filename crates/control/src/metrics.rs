@@ -1,0 +1,258 @@
+//! What there is to measure, in the text format that Prometheus and others read (exposition format 0.0.4).
+//!
+//! Names and labels are an interface: people build dashboards and alerts on them. They are listed in [`FAMILIES`], from
+//! which the reference is generated; a name is added, never changed. Counts of requests are the data plane's since it
+//! started: whoever reads them expects counters to begin anew.
+
+use crate::{Observed, State, rollout::Rollout};
+use model::{ReleaseTraffic, ServiceKey};
+use std::{collections::BTreeMap, fmt::Write as _};
+
+/// A metric: its name, its kind, and what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name, with its unit last.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static str,
+    /// What it says, one sentence.
+    pub help: &'static str,
+}
+
+const fn family(name: &'static str, kind: &'static str, labels: &'static str, help: &'static str) -> Family {
+    Family { name, kind, labels, help }
+}
+
+/// Every metric there is, in the order in which they are written.
+#[rustfmt::skip]
+pub const FAMILIES: &[Family] = &[
+    family("quarterdeck_up", "gauge", "", "1 while the control plane hears from the data plane, else 0."),
+    family("quarterdeck_ledger_entries", "gauge", "", "Entries of the ledger."),
+    family("quarterdeck_service_replicas", "gauge", "environment, service", "Instances wanted."),
+    family("quarterdeck_service_ready", "gauge", "environment, service", "Instances of the running release that are ready."),
+    family("quarterdeck_service_changing", "gauge", "environment, service", "1 while a change of it is under way, else 0."),
+    family("quarterdeck_requests_total", "counter", "environment, service, release, outcome", "Requests by how they ended: answered, status_5xx, refused, reset, timeout, no_instance, cancelled, cut."),
+    family("quarterdeck_retries_total", "counter", "environment, service, release", "First tries that were tried again on another connection or instance."),
+    family("quarterdeck_request_duration_seconds", "histogram", "environment, service, release", "How long answered requests took, first byte in to last byte out. The sum is within 3 %."),
+    family("quarterdeck_requests_in_flight", "gauge", "environment, service, release", "Requests and upgraded connections under way."),
+    family("quarterdeck_connections", "gauge", "", "Open client connections."),
+    family("quarterdeck_unrouted_requests_total", "counter", "", "Requests that matched no route."),
+    family("quarterdeck_refused_requests_total", "counter", "", "Requests refused before routing: malformed, too large, too slow."),
+    family("quarterdeck_rollout_share", "gauge", "environment, service, change, release", "The share of the requests that the new release gets, from 0 to 1."),
+    family("quarterdeck_rollout_evidence", "gauge", "environment, service, change, metric, against", "How far the proof is that the new release is `worse`, or `not_worse`: 1 convinces."),
+    family("quarterdeck_rollout_excess_failures", "gauge", "environment, service, change", "Failed requests of the new release beyond what the old one's rate explains."),
+];
+
+/// Upper ends of the histogram's buckets, in microseconds.
+const ENDS_US: [u64; 15] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000, 30_000_000,
+];
+
+/// All of them, with their values now. `entries`: how many the ledger has.
+pub fn text(state: &State, observed: &Observed, entries: u64) -> String {
+    let mut text = Text::default();
+    text.value("quarterdeck_up", "", f64::from(u8::from(observed.proxy.is_some())));
+    text.value("quarterdeck_ledger_entries", "", entries as f64);
+    for (key, service) in state.services.iter().filter(|(_, service)| !service.removed) {
+        let labels = of_service(key);
+        text.value("quarterdeck_service_replicas", &labels, f64::from(service.spec.replicas));
+        let ready = service.running.map_or(0, |release| state.ready(release));
+        text.value("quarterdeck_service_ready", &labels, f64::from(ready));
+        text.value("quarterdeck_service_changing", &labels, f64::from(u8::from(service.active.is_some())));
+    }
+    if let Some(proxy) = &observed.proxy {
+        proxy.releases.iter().for_each(|traffic| release(&mut text, state, observed, traffic));
+        text.value("quarterdeck_connections", "", proxy.connections as f64);
+        text.value("quarterdeck_unrouted_requests_total", "", proxy.unrouted as f64);
+        text.value("quarterdeck_refused_requests_total", "", proxy.refused as f64);
+    }
+    for change in state.open_changes() {
+        if let Some(rollout) = &change.rollout {
+            self::rollout(&mut text, observed, &change.service, change.id, rollout);
+        }
+    }
+    text.whole()
+}
+
+fn release(text: &mut Text, state: &State, observed: &Observed, traffic: &ReleaseTraffic) {
+    let labels = format!("{},release=\"{}\"", of_service(&traffic.service), traffic.release);
+    let tally = &traffic.tally;
+    for (outcome, count) in [
+        ("answered", tally.answered),
+        ("status_5xx", tally.status_5xx),
+        ("refused", tally.refused),
+        ("reset", tally.reset),
+        ("timeout", tally.timeout),
+        ("no_instance", tally.no_instance),
+        ("cancelled", tally.cancelled),
+        ("cut", tally.cut),
+    ] {
+        text.value("quarterdeck_requests_total", &format!("{labels},outcome=\"{outcome}\""), count as f64);
+    }
+    text.value("quarterdeck_retries_total", &labels, tally.retried as f64);
+    text.histogram("quarterdeck_request_duration_seconds", &labels, traffic.latencies.buckets());
+    let in_flight: u64 = state.instances_of(traffic.release).filter_map(|i| observed.in_flight(i.id)).sum();
+    text.value("quarterdeck_requests_in_flight", &labels, in_flight as f64);
+}
+
+fn rollout(text: &mut Text, observed: &Observed, service: &ServiceKey, change: model::ChangeId, rollout: &Rollout) {
+    let labels = format!("{},change=\"{change}\"", of_service(service));
+    let share = format!("{labels},release=\"{}\"", rollout.to);
+    text.value("quarterdeck_rollout_share", &share, rollout.weight.as_f64());
+    let Some(evidence) = observed.evidence(change) else { return };
+    for finding in &evidence.findings {
+        for (against, is, convinces) in
+            [("worse", finding.worse, finding.worse_bound), ("not_worse", finding.not_worse, finding.not_worse_bound)]
+        {
+            let labels = format!("{labels},metric=\"{}\",against=\"{against}\"", finding.metric);
+            text.value("quarterdeck_rollout_evidence", &labels, is / convinces);
+        }
+    }
+    text.value("quarterdeck_rollout_excess_failures", &labels, evidence.excess_failures);
+}
+
+/// Names of environments and services need no escaping.
+fn of_service(key: &ServiceKey) -> String {
+    format!("environment=\"{}\",service=\"{}\"", key.environment, key.name)
+}
+
+/// Samples by family, so that those of one family stand together, as readers demand.
+#[derive(Default)]
+struct Text {
+    samples: BTreeMap<&'static str, String>,
+}
+
+impl Text {
+    fn value(&mut self, family: &'static str, labels: &str, value: f64) {
+        self.sample(family, "", labels, value);
+    }
+
+    fn sample(&mut self, family: &'static str, part: &str, labels: &str, value: f64) {
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        let _ = writeln!(self.samples.entry(family).or_default(), "{family}{part}{labels} {value}");
+    }
+
+    /// Buckets as `(lowest, highest, count)` in microseconds, ascending.
+    fn histogram(&mut self, family: &'static str, labels: &str, buckets: impl Iterator<Item = (u64, u64, u64)>) {
+        let (mut counts, mut total, mut sum_us) = ([0_u64; ENDS_US.len()], 0, 0.0);
+        for (low, high, count) in buckets {
+            // Where a bucket of ours lies across an end of theirs, it counts as above: never faster than it was.
+            for (end, sum) in ENDS_US.iter().zip(&mut counts) {
+                *sum += if high <= *end { count } else { 0 };
+            }
+            total += count;
+            sum_us += count as f64 * (low as f64 + high as f64) / 2.0;
+        }
+        for (end, count) in ENDS_US.iter().zip(counts) {
+            let labels = format!("{labels},le=\"{}\"", *end as f64 / 1e6);
+            self.sample(family, "_bucket", &labels, count as f64);
+        }
+        self.sample(family, "_bucket", &format!("{labels},le=\"+Inf\""), total as f64);
+        self.sample(family, "_sum", labels, sum_us / 1e6);
+        self.sample(family, "_count", labels, total as f64);
+    }
+
+    fn whole(mut self) -> String {
+        let mut text = String::new();
+        for Family { name, kind, help, .. } in FAMILIES {
+            if let Some(samples) = self.samples.remove(name) {
+                let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{samples}");
+            }
+        }
+        text
+    }
+}
+
+/// The reference of all metrics.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Metrics\n\nGenerated by `cargo xtask gen`. `GET /metrics` of the API answers them in the text format that Prometheus reads, \
+         to whoever may look. Names are added, never changed. Counters are the data plane's since it started.\n\n\
+         | metric | kind | labels | what it says |\n|---|---|---|---|\n",
+    );
+    for Family { name, kind, labels, help } in FAMILIES {
+        let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} |");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+    use expect_test::expect;
+    use model::{Latencies, ProxyReport, ReleaseId, Tally};
+
+    #[test]
+    fn requests_are_counted_by_service_release_and_outcome() {
+        let mut b = Bench::with_shop();
+        let mut latencies = Latencies::default();
+        [400, 3_000, 3_000, 60_000_000].into_iter().for_each(|us| latencies.record(us));
+        let traffic = ReleaseTraffic {
+            service: "shop".parse().unwrap(),
+            release: ReleaseId(1),
+            tally: Tally { answered: 4, status_5xx: 2, ..Tally::default() },
+            latencies,
+        };
+        b.observed.take_report(ProxyReport { releases: vec![traffic], connections: 7, ..ProxyReport::default() });
+        let text = text(&b.state, &b.observed, 12);
+        let some: String = text
+            .lines()
+            .filter(|line| {
+                ["shop_", "duration", "5xx", "answered", "connections", "entries", "ready"]
+                    .iter()
+                    .any(|part| line.contains(part))
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        expect![[r##"
+            # HELP quarterdeck_ledger_entries Entries of the ledger.
+            # TYPE quarterdeck_ledger_entries gauge
+            quarterdeck_ledger_entries 12
+            # HELP quarterdeck_service_ready Instances of the running release that are ready.
+            # TYPE quarterdeck_service_ready gauge
+            quarterdeck_service_ready{environment="production",service="shop"} 2
+            # HELP quarterdeck_requests_total Requests by how they ended: answered, status_5xx, refused, reset, timeout, no_instance, cancelled, cut.
+            quarterdeck_requests_total{environment="production",service="shop",release="REL-1",outcome="answered"} 4
+            quarterdeck_requests_total{environment="production",service="shop",release="REL-1",outcome="status_5xx"} 2
+            # HELP quarterdeck_request_duration_seconds How long answered requests took, first byte in to last byte out. The sum is within 3 %.
+            # TYPE quarterdeck_request_duration_seconds histogram
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="0.0005"} 1
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="0.001"} 1
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="0.0025"} 1
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="0.005"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="0.01"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="0.025"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="0.05"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="0.1"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="0.25"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="0.5"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="1"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="2.5"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="5"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="10"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="30"} 3
+            quarterdeck_request_duration_seconds_bucket{environment="production",service="shop",release="REL-1",le="+Inf"} 4
+            quarterdeck_request_duration_seconds_sum{environment="production",service="shop",release="REL-1"} 59.775254
+            quarterdeck_request_duration_seconds_count{environment="production",service="shop",release="REL-1"} 4
+            # HELP quarterdeck_requests_in_flight Requests and upgraded connections under way.
+            # HELP quarterdeck_connections Open client connections.
+            # TYPE quarterdeck_connections gauge
+            quarterdeck_connections 7
+        "##]].assert_eq(&some);
+    }
+
+    #[test]
+    fn every_sample_belongs_to_a_family_and_is_well_formed() {
+        let text = text(&Bench::with_shop().state, &Observed::default(), 3);
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            let name = name.split('{').next().unwrap();
+            assert!(FAMILIES.iter().any(|family| name.starts_with(family.name)), "{line}");
+            assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+        }
+    }
+}
