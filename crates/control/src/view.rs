@@ -7,8 +7,8 @@ use crate::{
     release,
 };
 use model::{
-    ChangeId, Digest, Evidence, InstanceId, Ratio, ReleaseId, RouteMatch, ServiceKey, Span, Strategy, Tally, Time,
-    Verdict,
+    Certificate, ChangeId, Digest, Evidence, InstanceId, Ratio, ReleaseId, RouteMatch, ServiceKey, Span, Strategy,
+    Tally, Time, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,12 @@ pub struct Status {
 pub struct ProxyView {
     /// Where it listens.
     pub listening: Vec<SocketAddr>,
+    /// Where it listens for connections that begin with TLS.
+    #[serde(default)]
+    pub listening_tls: Vec<SocketAddr>,
+    /// The certificates it presents there.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
     /// Whether it obeys the table that is intended now.
     pub up_to_date: bool,
     /// Open client connections.
@@ -206,6 +212,8 @@ pub fn status(state: &State, observed: &Observed, now: Time) -> Status {
         changes: state.open_changes().map(|c| change(state, observed, c)).collect(),
         proxy: observed.proxy.as_ref().map(|p| ProxyView {
             listening: p.listening.clone(),
+            listening_tls: p.listening_tls.clone(),
+            certificates: p.certificates.clone(),
             up_to_date: p.generation >= state.routes.generation,
             connections: p.connections,
             unrouted: p.unrouted,

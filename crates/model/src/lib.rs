@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod actor;
+pub mod certificate;
 pub mod digest;
 pub mod evidence;
 pub mod id;
@@ -24,6 +25,7 @@ pub mod wire;
 
 pub use action::Action;
 pub use actor::{Actor, ActorKind};
+pub use certificate::{Certificate, Standing, Validity};
 pub use digest::Digest;
 pub use evidence::{ArmBounds, ArmFigures, Evidence, Figure, Finding, LatencyBounds, LimitFinding, Metric, Verdict};
 pub use id::{ChangeId, InstanceId, ReleaseId, Seq};

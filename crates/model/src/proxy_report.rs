@@ -1,7 +1,7 @@
 //! What the data plane saw. All counts run from the start of the proxy process, so that a lost or repeated report does
 //! no harm: whoever wants a window subtracts two reports with the same `started`.
 
-use crate::{ChangeId, Evidence, InstanceId, Latencies, ReleaseId, ServiceKey, Time};
+use crate::{Certificate, ChangeId, Evidence, InstanceId, Latencies, ReleaseId, ServiceKey, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -17,6 +17,12 @@ pub struct ProxyReport {
     pub generation: u64,
     /// Where it listens.
     pub listening: Vec<SocketAddr>,
+    /// Where it listens for connections that begin with TLS.
+    #[serde(default)]
+    pub listening_tls: Vec<SocketAddr>,
+    /// The certificates it presents there.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
     /// Counts of every release in its table, and of those that left it with requests still in flight.
     pub releases: Vec<ReleaseTraffic>,
     /// Requests in flight, for every instance that is in the table or still has some.

@@ -4,6 +4,7 @@
 //! A timer is set once and left to run; when it fires it is compared with what has happened since and set again. So a
 //! request on a busy connection touches no timer at all.
 
+use crate::stream::Stream;
 use bytes::{Buf as _, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -17,10 +18,7 @@ use std::{
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
-use tokio::{
-    net::TcpStream,
-    time::{Sleep, sleep_until},
-};
+use tokio::time::{Sleep, sleep_until};
 
 /// What a client is expected to do next. Shared between its socket and its requests, which are on one thread; atomic
 /// because a socket that is upgraded must be able to move.
@@ -121,7 +119,7 @@ pub(crate) struct Times {
 pub(crate) struct ClientIo {
     /// What was read to tell the protocol, still to be read by whoever speaks it.
     prefix: Bytes,
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Stream>,
     pace: Arc<Pace>,
     times: Times,
     read_timer: Option<Pin<Box<Sleep>>>,
@@ -131,7 +129,7 @@ pub(crate) struct ClientIo {
 
 impl ClientIo {
     /// A socket from which `prefix` was read already.
-    pub(crate) fn new(stream: TcpStream, prefix: Bytes, pace: Arc<Pace>, times: Times) -> ClientIo {
+    pub(crate) fn new(stream: Stream, prefix: Bytes, pace: Arc<Pace>, times: Times) -> ClientIo {
         if !prefix.is_empty() {
             pace.arrived();
         }
@@ -140,7 +138,7 @@ impl ClientIo {
     }
 
     /// The socket alone.
-    pub(crate) fn into_inner(self) -> TcpStream {
+    pub(crate) fn into_inner(self) -> Stream {
         self.io.into_inner()
     }
 
@@ -231,7 +229,16 @@ impl Write for ClientIo {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        match Pin::new(&mut this.io).poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                if this.io.inner().holds_back() {
+                    this.stalled = None;
+                }
+                Poll::Ready(flushed)
+            }
+            Poll::Pending => this.poll_stall(cx).map(Err),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,6 +1,8 @@
 //! What the data plane is told when it starts. Everything else comes in route tables.
 
+use crate::listen::Begins;
 use model::Span;
+use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 
 /// How to run one data plane.
@@ -8,6 +10,8 @@ use std::{net::SocketAddr, num::NonZero, path::PathBuf, thread, time::Duration};
 pub struct Config {
     /// Where clients connect. Port 0 is given a free port, which the first report names.
     pub listen: Vec<SocketAddr>,
+    /// Where they connect with TLS, and on which terms. `None`: nowhere.
+    pub tls: Option<Tls>,
     /// Where the control socket, the lock and the last table are kept. Created when missing.
     pub data_dir: PathBuf,
     /// How many worker threads. 0: one per core.
@@ -21,7 +25,7 @@ pub struct Config {
 impl Config {
     /// A data plane with default limits and one worker per core.
     pub fn new(listen: Vec<SocketAddr>, data_dir: impl Into<PathBuf>) -> Config {
-        Config { listen, data_dir: data_dir.into(), threads: 0, limits: Limits::default(), seed: None }
+        Config { listen, tls: None, data_dir: data_dir.into(), threads: 0, limits: Limits::default(), seed: None }
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -30,6 +34,38 @@ impl Config {
             n => n,
         }
     }
+
+    /// Every address, with how connections begin there.
+    pub(crate) fn addresses(&self) -> Vec<(SocketAddr, Begins)> {
+        let secured = self.tls.iter().flat_map(|tls| &tls.listen).map(|address| (*address, Begins::WithTls));
+        self.listen.iter().map(|address| (*address, Begins::InClear)).chain(secured).collect()
+    }
+}
+
+/// TLS to clients.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Where clients connect that begin with a handshake.
+    pub listen: Vec<SocketAddr>,
+    /// The file with the [`Terms`], as JSON. It is read again when it changes, as are the files it names.
+    pub terms: PathBuf,
+}
+
+/// On which terms TLS is spoken with clients. They hold no secrets: keys are in files that are named here.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Terms {
+    /// Certificates from files. A client that names no host gets the first one.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CertificateFiles {
+    /// PEM: the certificate of the hosts first, then those that lead from it to an authority.
+    pub chain: PathBuf,
+    /// PEM: the private key, not encrypted.
+    pub key: PathBuf,
 }
 
 /// Bounds on what one client or one instance may cost, whatever the service. Those that depend on the service are in
@@ -38,6 +74,12 @@ impl Config {
 pub struct Limits {
     /// The longest request head. Longer ones are answered 431, as are those of more than 100 header fields.
     pub head_bytes: usize,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
+    /// How many handshakes may be under way, in each thread.
+    pub handshakes: u32,
+    /// How often is looked whether certificates have changed.
+    pub look: Duration,
     /// How long a client may take to send a request head it has begun, or the first byte of a connection.
     pub head_time: Duration,
     /// How long a connection may be idle between requests.
@@ -60,6 +102,9 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             head_bytes: 64 << 10,
+            handshake: Duration::from_secs(10),
+            handshakes: 1024,
+            look: Duration::from_secs(2),
             head_time: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             write_stall: Duration::from_secs(60),

@@ -1,9 +1,12 @@
-//! One client connection, from its first byte to its last: HTTP/1.1, or HTTP/2 when it begins with that protocol's
-//! preface.
+//! One client connection, from its first byte to its last: HTTP/1.1, or HTTP/2 when both sides have agreed on it by TLS, or
+//! when it begins with that protocol's preface.
 
 use crate::{
     client_io::{ClientIo, Pace, Times},
     forward,
+    listen::Begins,
+    stream::{Agreed, Stream},
+    tls,
     worker::{Open, Worker},
 };
 use bytes::{Bytes, BytesMut};
@@ -43,6 +46,8 @@ pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     /// Its address, as forwarded to instances.
     pub(crate) address: HeaderValue,
+    /// How it began.
+    pub(crate) begins: Begins,
     /// Whether it keeps up.
     pub(crate) pace: Arc<Pace>,
     /// Whether it was answered before it had sent everything.
@@ -51,13 +56,21 @@ pub(crate) struct Client {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, begins: Begins) {
     let open = worker.open();
     let limits = &worker.shared.limits;
     let times = Times { head: limits.head_time, keep_alive: limits.keep_alive, write_stall: limits.write_stall };
     let pace = Pace::new();
     // Without it, small responses may wait for an acknowledgement. A socket that refuses it works all the same.
     let _ = stream.set_nodelay(true);
+    let met = match (begins, &worker.shared.tls) {
+        (Begins::WithTls, Some(plane)) => tokio::select! {
+            met = tls::meet(&worker, plane, stream) => met,
+            () = worker.stopping() => None,
+        },
+        (Begins::InClear, _) | (Begins::WithTls, None) => Some(Stream::Clear(stream)),
+    };
+    let Some(mut stream) = met else { return };
     let first = tokio::select! {
         first = timeout(times.head, first_bytes(&mut stream)) => first,
         () = worker.stopping() => return,
@@ -71,11 +84,17 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
     let client = Rc::new(Client {
         worker: Rc::clone(&worker),
         address: address.unwrap_or(HeaderValue::from_static("unknown")),
+        begins,
         pace: Arc::clone(&pace),
         answered_early: Cell::new(false),
         _open: open,
     });
-    if prefix.starts_with(PREFACE) {
+    let is_http2 = match stream.agreed() {
+        Agreed::Http2 => true,
+        Agreed::Http1 => false,
+        Agreed::Open => prefix.starts_with(PREFACE),
+    };
+    if is_http2 {
         pace.set_framed();
         http2(client, ClientIo::new(stream, prefix, pace, times)).await;
     } else {
@@ -84,7 +103,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
 }
 
 /// Reads until it is clear whether the preface is there. Empty: the client has closed.
-async fn first_bytes(stream: &mut TcpStream) -> io::Result<Bytes> {
+async fn first_bytes(stream: &mut Stream) -> io::Result<Bytes> {
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
     loop {
         let read = stream.read_buf(&mut bytes).await?;
@@ -123,7 +142,8 @@ async fn http1(client: Rc<Client>, io: ClientIo) {
     }
 }
 
-async fn linger(mut stream: TcpStream) {
+/// Takes what a client that was answered early still sends, so that it can read the answer.
+pub(crate) async fn linger(mut stream: Stream) {
     let mut rest = vec![0; 16 << 10];
     let discard = async {
         stream.shutdown().await?;

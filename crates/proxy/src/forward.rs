@@ -24,7 +24,7 @@ use crate::{
     body::{Content, Kind, Progress, Relay, RequestBody, ResponseBody, Stage, Upload},
     client_io::Busy,
     connection::Client,
-    headers,
+    headers::{self, From},
     lane::Lane,
     lifeline::{Leaving, Lifeline, Overdue},
     refusal::Refusal,
@@ -103,7 +103,8 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
     let wanted = (request.version() == Version::HTTP_11).then(|| headers::wanted_upgrade(request.headers())).flatten();
     let downstream = wanted.is_some().then(|| upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
-    headers::forward_request(&mut head.headers, host, &client.address, wanted, &worker.random);
+    let from = From { address: &client.address, begins: client.begins };
+    headers::forward_request(&mut head.headers, host, from, wanted, &worker.random);
     origin_form(&mut head);
     let (body, progress) = if body.is_end_stream() {
         (RequestBody::Empty, None)

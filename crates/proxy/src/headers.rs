@@ -4,7 +4,7 @@
 //! from what was understood here, never copied. What a client says about who forwarded its request is replaced: we are
 //! the edge, and whom to believe before us is not known.
 
-use crate::assign::Random;
+use crate::{assign::Random, listen::Begins};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
@@ -30,11 +30,20 @@ pub(crate) fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     (!tokens(protocol).any(|t| t.eq_ignore_ascii_case(b"h2c"))).then(|| protocol.clone())
 }
 
+/// Where a request came from.
+#[derive(Clone, Copy)]
+pub(crate) struct From<'a> {
+    /// The client's address.
+    pub(crate) address: &'a HeaderValue,
+    /// How its connection began.
+    pub(crate) begins: Begins,
+}
+
 /// Makes the fields of a request those of a request of ours to an instance.
 pub(crate) fn forward_request(
     headers: &mut HeaderMap,
     host: HeaderValue,
-    client: &HeaderValue,
+    from: From<'_>,
     upgrade: Option<HeaderValue>,
     random: &Random,
 ) {
@@ -49,8 +58,8 @@ pub(crate) fn forward_request(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    headers.insert(FORWARDED_FOR, client.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_FOR, from.address.clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(from.begins.scheme()));
     headers.insert(FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
     if !headers.contains_key(TRACEPARENT)
@@ -122,10 +131,15 @@ mod tests {
     }
 
     fn forwarded(pairs: &[(&str, &str)]) -> HeaderMap {
+        forwarded_from(Begins::InClear, pairs)
+    }
+
+    fn forwarded_from(begins: Begins, pairs: &[(&str, &str)]) -> HeaderMap {
         let mut headers = map(pairs);
         let upgrade = wanted_upgrade(&headers);
         let (host, client) = (HeaderValue::from_static("shop.test"), HeaderValue::from_static("10.0.0.9"));
-        forward_request(&mut headers, host, &client, upgrade, &Random::new(Some(1)));
+        let from = From { address: &client, begins };
+        forward_request(&mut headers, host, from, upgrade, &Random::new(Some(1)));
         headers
     }
 
@@ -165,6 +179,8 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["host"], "shop.test");
+        let secured = forwarded_from(Begins::WithTls, &[("x-forwarded-proto", "http")]);
+        assert_eq!(secured["x-forwarded-proto"], "https");
     }
 
     #[test]

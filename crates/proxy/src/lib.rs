@@ -6,7 +6,8 @@
 //!
 //! Threads: one worker per core, each a single-threaded runtime with its own listeners, its own copy of the table
 //! ([`lane`]) and its own upstream connections, so that a request meets no lock and no other core's cache lines; one
-//! guard thread that turns judged units into evidence; and the calling thread, which holds the control socket.
+//! guard thread that turns judged units into evidence; one that keeps certificates, where TLS is spoken; and the calling
+//! thread, which holds the control socket.
 //!
 //! What always holds:
 //! - the table in force is replaced as a whole and never by an older one;
@@ -35,19 +36,23 @@ mod refusal;
 mod report;
 mod saved_table;
 mod shared;
+mod stream;
 mod table;
 mod tally;
 mod ticket;
+mod tls;
 mod tunnel;
 mod units;
 mod upstream;
 mod worker;
 
-pub use config::{Config, Limits};
+pub use config::{CertificateFiles, Config, Limits, Terms, Tls};
 pub use error::Error;
+pub use tls::certificate::{Inspected, inspect};
 
 use shared::Shared;
 use std::{sync::Arc, thread};
+use tls::{Keeper, Keeping};
 
 /// Runs the data plane until it is told to stop, by `ToProxy::Shutdown` or SIGTERM, and everything in flight has ended
 /// or its deadline has passed.
@@ -57,11 +62,15 @@ use std::{sync::Arc, thread};
 pub fn run(config: Config) -> Result<(), Error> {
     let home = control_link::Home::claim(&config.data_dir)?;
     let threads = config.threads();
-    let listeners = listen::bind(&config.listen, threads)?;
+    let listeners = listen::bind(&config.addresses(), threads)?;
     let connections = listen::raise_file_limit() / threads;
 
     let saved = home.load_table();
     let (shared, queues) = Shared::new(&config, listeners.addresses, connections, saved.as_ref());
+    let keeping = match (&config.tls, &shared.tls) {
+        (Some(tls), Some(plane)) => Some(Keeper::new(tls, Arc::clone(plane), Arc::clone(&shared))?.start()?),
+        (_, _) => None,
+    };
     let guard = guard::start(Arc::clone(&shared), queues.consumers)?;
     let mut workers = Vec::with_capacity(threads);
     for (index, (sockets, judged)) in listeners.per_thread.into_iter().zip(queues.producers).enumerate() {
@@ -75,6 +84,10 @@ pub fn run(config: Config) -> Result<(), Error> {
         join(worker, "a worker").unwrap_or(Ok(())).map_err(|source| Error::Resources { what: "a worker", source })?;
     }
     join(guard.thread, "the guard thread");
+    if let Some(Keeping { thread, end }) = keeping {
+        drop(end);
+        join(thread, "the thread that keeps certificates");
+    }
     ended
 }
 

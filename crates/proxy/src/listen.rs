@@ -17,19 +17,44 @@ const FILES_OF_OUR_OWN: u64 = 128;
 /// More connections than this are not accepted, however many files the system allows.
 const MAX_CONNECTIONS: u64 = 200_000;
 
+/// How connections begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Begins {
+    /// With a request.
+    InClear,
+    /// With a TLS handshake.
+    WithTls,
+}
+
+impl Begins {
+    /// What addresses of what is served there begin with.
+    pub(crate) fn scheme(self) -> &'static str {
+        match self {
+            Begins::InClear => "http",
+            Begins::WithTls => "https",
+        }
+    }
+}
+
+/// One socket that connections come in at.
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) begins: Begins,
+}
+
 /// The listeners.
 pub(crate) struct Listeners {
-    /// Where they listen, with the ports they were given.
-    pub(crate) addresses: Vec<SocketAddr>,
+    /// Where they listen, with the ports they were given, and how connections begin there.
+    pub(crate) addresses: Vec<(SocketAddr, Begins)>,
     /// All addresses for the first worker, for the second, and so on.
-    pub(crate) per_thread: Vec<Vec<TcpListener>>,
+    pub(crate) per_thread: Vec<Vec<Listener>>,
 }
 
 /// Opens all listeners.
 ///
 /// # Errors
 /// When an address is taken, forbidden or not of this machine. None stays open then.
-pub(crate) fn bind(wanted: &[SocketAddr], threads: usize) -> Result<Listeners, Error> {
+pub(crate) fn bind(wanted: &[(SocketAddr, Begins)], threads: usize) -> Result<Listeners, Error> {
     if wanted.is_empty() {
         return Err(Error::NoAddress);
     }
@@ -37,15 +62,15 @@ pub(crate) fn bind(wanted: &[SocketAddr], threads: usize) -> Result<Listeners, E
         addresses: Vec::new(),
         per_thread: (0..threads).map(|_| Vec::with_capacity(wanted.len())).collect(),
     };
-    for wanted in wanted {
-        let failed = |source: io::Error| refusal(*wanted, source);
+    for &(wanted, begins) in wanted {
+        let failed = |source: io::Error| refusal(wanted, source);
         // Sockets that share a port do not notice other programs of the same user that share it, too. One that does not
         // share does, so it goes first.
-        let address = open(*wanted, Sharing::Never).and_then(|probe| probe.local_addr()).map_err(failed)?;
+        let address = open(wanted, Sharing::Never).and_then(|probe| probe.local_addr()).map_err(failed)?;
         for sockets in &mut listeners.per_thread {
-            sockets.push(open(address, Sharing::WithOurOwn).map_err(failed)?);
+            sockets.push(Listener { socket: open(address, Sharing::WithOurOwn).map_err(failed)?, begins });
         }
-        listeners.addresses.push(address);
+        listeners.addresses.push((address, begins));
     }
     Ok(listeners)
 }

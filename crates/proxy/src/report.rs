@@ -1,6 +1,7 @@
 //! Sums the counts of all threads into one report.
 
 use crate::{
+    listen::Begins,
     shared::Shared,
     tally::{ThreadCounts, Use},
 };
@@ -58,12 +59,15 @@ impl Reporter {
             }
         });
 
+        let listening = |begins| shared.listening.iter().filter(|l| l.1 == begins).map(|l| l.0).collect();
         let sum = |count: fn(&ThreadCounts) -> u64| shared.registry.threads.iter().map(|t| count(t)).sum();
         ProxyReport {
             started: shared.started,
             at: wall_clock(),
             generation: table.generation,
-            listening: shared.listening.clone(),
+            listening: listening(Begins::InClear),
+            listening_tls: listening(Begins::WithTls),
+            certificates: shared.tls.as_ref().map(|plane| plane.certificates()).unwrap_or_default(),
             releases: releases
                 .into_iter()
                 .map(|((service, release), (tally, latencies))| ReleaseTraffic { service, release, tally, latencies })

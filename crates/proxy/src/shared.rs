@@ -5,10 +5,12 @@
 use crate::{
     config::{Config, Limits},
     guard::{Judged, Switch},
+    listen::Begins,
     report::wall_clock,
     saved_table::Saved,
     table::Table,
     tally::Registry,
+    tls::Plane,
 };
 use arc_swap::ArcSwap;
 use model::{ChangeId, RouteTable, Time};
@@ -37,8 +39,10 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     /// Bounds on clients and instances.
     pub(crate) limits: Limits,
-    /// Where clients connect.
-    pub(crate) listening: Vec<SocketAddr>,
+    /// Where clients connect, and how connections begin there.
+    pub(crate) listening: Vec<(SocketAddr, Begins)>,
+    /// What TLS is spoken with, if it is.
+    pub(crate) tls: Option<Arc<Plane>>,
     /// How many connections each thread may have open.
     pub(crate) connections: usize,
     /// When this process began to count.
@@ -67,7 +71,7 @@ impl Shared {
     /// Begins with the table that was in force last, if there is one.
     pub(crate) fn new(
         config: &Config,
-        listening: Vec<SocketAddr>,
+        listening: Vec<(SocketAddr, Begins)>,
         connections: usize,
         saved: Option<&Saved>,
     ) -> (Arc<Shared>, Queues) {
@@ -82,6 +86,7 @@ impl Shared {
             registry: Registry::new(threads),
             limits: config.limits.clone(),
             listening,
+            tls: config.tls.as_ref().map(|_| Arc::default()),
             connections,
             started: wall_clock(),
             ended: AtomicBool::new(false),

@@ -7,13 +7,15 @@ use crate::{
     error::Error,
     guard::{Judged, Switch},
     lane::Lanes,
+    listen::{Begins, Listener},
     quiet::Quiet,
     shared::Shared,
     tally::ThreadCounts,
+    tls::Room,
 };
 use std::{
     cell::{Cell, RefCell},
-    io, net, ptr,
+    io, ptr,
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -42,6 +44,11 @@ pub(crate) struct Worker {
     pub(crate) counts: Arc<ThreadCounts>,
     /// Tells of trouble with instances.
     pub(crate) trouble: Quiet,
+    /// For TLS handshakes.
+    pub(crate) handshakes: Room,
+    /// Tells that there are too many of them, and why some fail.
+    pub(crate) handshakes_full: Quiet,
+    pub(crate) handshakes_failed: Quiet,
     lanes: RefCell<Rc<Lanes>>,
     judged: RefCell<rtrb::Producer<Judged>>,
     held: Cell<u32>,
@@ -57,7 +64,7 @@ pub(crate) struct Worker {
 pub(crate) fn start(
     shared: Arc<Shared>,
     index: usize,
-    listeners: Vec<net::TcpListener>,
+    listeners: Vec<Listener>,
     judged: rtrb::Producer<Judged>,
     seed: Option<u64>,
 ) -> Result<JoinHandle<io::Result<()>>, Error> {
@@ -88,6 +95,9 @@ impl Worker {
             random: Random::new(seed),
             counts,
             trouble: Quiet::default(),
+            handshakes: Room::default(),
+            handshakes_full: Quiet::default(),
+            handshakes_failed: Quiet::default(),
             lanes: RefCell::default(),
             judged: RefCell::new(judged),
             held: Cell::new(0),
@@ -139,12 +149,12 @@ impl Worker {
         Open(Rc::clone(self))
     }
 
-    fn run(self: Rc<Worker>, runtime: &LocalRuntime, listeners: Vec<net::TcpListener>) -> io::Result<()> {
+    fn run(self: Rc<Worker>, runtime: &LocalRuntime, listeners: Vec<Listener>) -> io::Result<()> {
         runtime.block_on(async {
             let mut accepting = Vec::with_capacity(listeners.len());
             for listener in listeners {
-                let listener = TcpListener::from_std(listener)?;
-                accepting.push(tokio::task::spawn_local(Rc::clone(&self).accept(listener)));
+                let socket = TcpListener::from_std(listener.socket)?;
+                accepting.push(tokio::task::spawn_local(Rc::clone(&self).accept(socket, listener.begins)));
             }
             let mut changed = self.shared.changed.subscribe();
             let mut stop = self.shared.stop.subscribe();
@@ -178,7 +188,7 @@ impl Worker {
         })
     }
 
-    async fn accept(self: Rc<Worker>, listener: TcpListener) {
+    async fn accept(self: Rc<Worker>, listener: TcpListener, begins: Begins) {
         let full = Quiet::default();
         let failing = Quiet::default();
         let mut pause = ACCEPT_PAUSE.0;
@@ -196,7 +206,7 @@ impl Worker {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     pause = ACCEPT_PAUSE.0;
-                    tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, peer));
+                    tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, peer, begins));
                 }
                 Err(error) => {
                     if let Some(withheld) = failing.pass() {

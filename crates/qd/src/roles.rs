@@ -42,16 +42,20 @@ fn proxy_config(arguments: &[OsString]) -> Option<proxy::Config> {
     let mut data: Option<PathBuf> = None;
     let mut listen: Vec<SocketAddr> = Vec::new();
     let mut threads = 0;
+    let (mut tls_listen, mut terms): (Vec<SocketAddr>, Option<PathBuf>) = (Vec::new(), None);
     for pair in arguments.chunks(2) {
         let [name, value] = pair else { return None };
         match name.to_str()? {
             "--data" => data = Some(value.into()),
             "--listen" => listen.push(value.to_str()?.parse().ok()?),
+            "--tls-listen" => tls_listen.push(value.to_str()?.parse().ok()?),
+            "--tls-terms" => terms = Some(value.into()),
             "--threads" => threads = value.to_str()?.parse().ok()?,
             _ => return None,
         }
     }
-    Some(proxy::Config { threads, ..proxy::Config::new(listen, data?) })
+    let tls = terms.map(|terms| proxy::Tls { listen: tls_listen, terms });
+    Some(proxy::Config { threads, tls, ..proxy::Config::new(listen, data?) })
 }
 
 fn ended<E: std::error::Error>(result: Result<(), E>) -> ExitCode {

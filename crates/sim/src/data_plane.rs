@@ -227,6 +227,8 @@ impl DataPlane {
             at,
             generation: self.saved.table.generation,
             listening: Vec::new(),
+            listening_tls: Vec::new(),
+            certificates: Vec::new(),
             releases: self.releases.values().cloned().collect(),
             instances: instances.into_iter().map(traffic).collect(),
             evidence: self.evaluations.iter().map(|(change, (_, e))| (*change, self.evidence(*change, e))).collect(),

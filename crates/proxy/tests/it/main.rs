@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot be unwrapped is a failed test, in its helpers, too")]
 
+mod pki;
 mod rig;
 mod upstream;
 
@@ -12,3 +13,4 @@ mod forwarding;
 mod guards;
 mod hostile;
 mod sharing;
+mod tls;

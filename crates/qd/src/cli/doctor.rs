@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    render::{Ink, many, wrap},
+    render::{Ink, many, trouble, wrap},
     serve::{clock::wall, in_full},
 };
 use control::view::Status;
@@ -241,6 +241,7 @@ async fn server(context: &Context, config: Option<&Config>) -> Vec<Check> {
             let hint = error.hint().to_owned();
             let mut checks = vec![Check::doubtful("server", error.to_string(), hint)];
             checks.extend(config.map(ports));
+            checks.extend(config.and_then(certificate_files));
             return checks;
         }
     };
@@ -252,7 +253,23 @@ async fn server(context: &Context, config: Option<&Config>) -> Vec<Check> {
             "services and their traffic go on; what else is bad here says what to do",
         ),
     };
-    vec![server, data_plane(client.status().await.ok())]
+    let status = client.status().await.ok();
+    let certificates = status.as_ref().and_then(certificates);
+    [server, data_plane(status)].into_iter().chain(certificates).collect()
+}
+
+/// What the data plane presents; nothing where it speaks no TLS.
+fn certificates(status: &Status) -> Option<Check> {
+    let proxy = status.proxy.as_ref().filter(|proxy| !proxy.listening_tls.is_empty())?;
+    let remedy = "see proxy.log in the data directory; a certificate is read again when its file changes";
+    let troubles: Vec<_> = proxy.certificates.iter().filter_map(|c| trouble(c, status.at)).collect();
+    let text = troubles.iter().map(|trouble| trouble.text.as_str()).collect::<Vec<_>>().join("; ");
+    Some(match &proxy.certificates[..] {
+        [] => Check::bad("certificates", "there is none", remedy),
+        _ if troubles.iter().any(|trouble| trouble.harms) => Check::bad("certificates", text, remedy),
+        _ if !troubles.is_empty() => Check::doubtful("certificates", text, remedy),
+        all => Check::good("certificates", format!("{}, valid for now", many(all.len() as u64, "certificate"))),
+    })
 }
 
 fn data_plane(status: Option<Status>) -> Check {
@@ -261,14 +278,16 @@ fn data_plane(status: Option<Status>) -> Check {
         None => Check::bad("data plane", "it is silent", remedy),
         Some(proxy) if !proxy.up_to_date => Check::bad("data plane", "it obeys an older table", remedy),
         Some(proxy) => {
-            let addresses: Vec<String> = proxy.listening.iter().map(ToString::to_string).collect();
+            let secured = proxy.listening_tls.iter().map(|address| format!("{address} with TLS"));
+            let addresses: Vec<String> = proxy.listening.iter().map(ToString::to_string).chain(secured).collect();
             Check::good("data plane", format!("listens at {}, obeys the newest table", addresses.join(", ")))
         }
     }
 }
 
 fn ports(config: &Config) -> Check {
-    let addresses = config.proxy.listen.iter().chain(&config.api.listen);
+    let secured = config.proxy.tls.iter().flat_map(|tls| &tls.listen);
+    let addresses = config.proxy.listen.iter().chain(secured).chain(&config.api.listen);
     let taken: Vec<String> = addresses
         .filter_map(|address| TcpListener::bind(address).err().map(|error| format!("{address} ({error})")))
         .collect();
@@ -278,6 +297,25 @@ fn ports(config: &Config) -> Check {
         let remedy =
             "stop what listens there, unless it is a data plane that goes on, or set another address under [proxy]";
         Check::doubtful("ports", format!("not free: {}", taken.join(", ")), remedy)
+    }
+}
+
+/// What the data plane would present; nothing where no certificate comes from a file.
+fn certificate_files(config: &Config) -> Option<Check> {
+    let files = &config.proxy.tls.as_ref()?.terms.certificates;
+    let found: Vec<_> = files.iter().map(proxy::inspect).collect();
+    let troubles: Vec<_> = found.iter().filter_map(|f| trouble(&f.certificate, wall())).collect();
+    let exposed = found.iter().filter_map(|f| f.exposed.clone());
+    let text = troubles.iter().map(|t| t.text.clone()).chain(exposed).collect::<Vec<_>>().join("; ");
+    let remedy = "put the right files in place; they are read again when they change";
+    if troubles.iter().any(|trouble| trouble.harms) {
+        Some(Check::bad("certificates", text, remedy))
+    } else if !text.is_empty() {
+        Some(Check::doubtful("certificates", text, remedy))
+    } else if !found.is_empty() {
+        Some(Check::good("certificates", format!("{}, valid for now", many(found.len() as u64, "certificate"))))
+    } else {
+        None
     }
 }
 

@@ -41,13 +41,16 @@ pub(crate) fn serve(context: &Context, options: &Serve) -> Result<(), Failure> {
         policy: config.policy([api::access::name_of(rustix::process::getuid().as_raw()), "root".to_owned()]),
         data: config.data,
         listen: listen.clone(),
+        tls: config.proxy.tls,
         threads: config.proxy.threads,
         api_listen: config.api.listen,
     };
     let data = settings.data.clone();
+    let secured = settings.tls.as_ref().map(|tls| tls.listen.clone()).unwrap_or_default();
     let ready = || {
         context.out.note(|ink| {
-            let addresses: Vec<String> = listen.iter().map(|a| format!("http://{a}")).collect();
+            let clear = listen.iter().map(|a| format!("http://{a}"));
+            let addresses: Vec<String> = clear.chain(secured.iter().map(|a| format!("https://{a}"))).collect();
             let pieces = [
                 format!("{} in {}", ink.good("Quarterdeck runs"), shown(&data)),
                 format!("requests come in at {}", addresses.join(", ")),

@@ -22,6 +22,8 @@ pub(super) struct Draft {
     pub(super) data: PathBuf,
     pub(super) proxy: Proxy,
     pub(super) api: Api,
+    /// The place of the addresses with TLS.
+    pub(super) tls_at: Range<usize>,
     pub(super) access: Access,
     pub(super) services: BTreeMap<ServiceName, Service>,
 }
@@ -31,8 +33,9 @@ impl Default for Draft {
         Draft {
             environment: EnvironmentName::default(),
             data: ".quarterdeck".into(),
-            proxy: Proxy { listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))], threads: 0 },
+            proxy: Proxy { listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))], threads: 0, tls: None },
             api: Api::default(),
+            tls_at: 0..0,
             access: Access::default(),
             services: BTreeMap::new(),
         }
@@ -90,6 +93,16 @@ impl Service {
 }
 
 impl Draft {
+    /// Complains about an address that would have to be two things.
+    pub(super) fn check_addresses(&self, faults: &mut Faults) {
+        let clear = &self.proxy.listen;
+        let secured = self.proxy.tls.iter().flat_map(|tls| &tls.listen);
+        for address in secured.filter(|address| address.port() != 0 && clear.contains(address)) {
+            let what = format!("requests come in at {address} in clear already, by `listen` under [proxy]");
+            faults.0.push(Fault::new(self.tls_at.clone(), what, "give one of them another port, such as 8443"));
+        }
+    }
+
     /// Complains about every route that is claimed twice.
     pub(super) fn check_routes(&self, line_of: impl Fn(usize) -> usize, faults: &mut Faults) {
         let mut claims: Vec<(&ServiceName, &RouteMatch, &Range<usize>)> = self

@@ -6,6 +6,7 @@ use super::{
     key::{Key, Shows, read, write_reference},
     node::Node,
     parts::{LIMITS, ROLLOUT, TRAFFIC},
+    tls::TLS,
     values::{loopback, read_env, read_probe, read_routes, read_services},
 };
 
@@ -58,19 +59,22 @@ pub(super) const PROXY: &[Key<Draft>] = &[
         name: "listen",
         doc: "Addresses that requests come in at.",
         shows: Shows::Default(r#"["127.0.0.1:8080"]"#),
-        set: |d, v, f| {
-            let some = |list: Vec<_>| match list.is_empty() {
-                true => Err(v.fault("this names no address", "for example [\"127.0.0.1:8080\"]")),
-                false => Ok(list),
-            };
-            f.put(&mut d.proxy.listen, v.list(Node::address).and_then(some));
-        },
+        set: |d, v, f| f.put(&mut d.proxy.listen, v.addresses()),
     },
     Key {
         name: "threads",
         doc: "Threads that carry requests. 0: one for each processor.",
         shows: Shows::Default("0"),
         set: |d, v, f| f.put(&mut d.proxy.threads, v.integer(0..=1024).map(|n| n as usize)),
+    },
+    Key {
+        name: "tls",
+        doc: "TLS to clients: on when there is a certificate.",
+        shows: Shows::Table(|out, path| write_reference(out, path, TLS)),
+        set: |d, v, f| {
+            d.tls_at = v.at.clone();
+            read(TLS, d.proxy.tls.get_or_insert_default(), v, f);
+        },
     },
 ];
 

@@ -17,11 +17,13 @@ mod problem;
 pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 mod words;
 
 pub(crate) use parts::STRATEGIES;
 pub(crate) use problem::{Fault, Problems, Shown, nearest};
+pub(crate) use tls::Tls;
 
 use draft::{Draft, Placed};
 use model::{EnvironmentName, ServiceName, ServiceSpec};
@@ -71,6 +73,8 @@ pub(crate) struct Proxy {
     pub(crate) listen: Vec<SocketAddr>,
     /// Threads that carry them; 0: one for each processor.
     pub(crate) threads: usize,
+    /// Where requests come in with TLS, and on which terms.
+    pub(crate) tls: Option<Tls>,
 }
 
 /// The API.
@@ -186,6 +190,7 @@ impl Config {
         let mut faults = Faults::default();
         let root = DeValue::Table(document.into_inner());
         key::read(keys::ROOT, &mut draft, &Node { value: &root, at: 0..text.len() }, &mut faults);
+        draft.check_addresses(&mut faults);
         draft.check_routes(|at| text[..at].matches('\n').count() + 1, &mut faults);
         let base = path.parent().unwrap_or(Path::new(""));
         let config = finish(draft, path, base, &mut faults);
@@ -233,7 +238,9 @@ fn finish(draft: Draft, path: &Path, base: &Path, faults: &mut Faults) -> Config
         }
         services.insert(name, service.spec);
     }
-    let Draft { environment, data, proxy, api, access, .. } = draft;
+    let Draft { environment, data, mut proxy, api, access, .. } = draft;
+    // Without a certificate no handshake could succeed.
+    proxy.tls = proxy.tls.filter(|tls| !tls.terms.certificates.is_empty()).map(|tls| tls.relative_to(base));
     Config { path: path.to_owned(), environment, data: base.join(data), proxy, api, access, services, secrets_files }
 }
 

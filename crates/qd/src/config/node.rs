@@ -139,6 +139,14 @@ impl<'a> Node<'a> {
         })
     }
 
+    /// A list of addresses, at least one.
+    pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, Fault> {
+        match self.list(Node::address)? {
+            none if none.is_empty() => Err(self.fault("this names no address", "for example [\"127.0.0.1:8080\"]")),
+            addresses => Ok(addresses),
+        }
+    }
+
     /// One of these words.
     pub(super) fn one_of<T: Copy>(&self, allowed: &[(&str, T)]) -> Result<T, Fault> {
         let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();

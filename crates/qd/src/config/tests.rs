@@ -72,6 +72,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "routes",
         "steps",
         "exposure",
+        "certificates",
         "limits",
     ];
     let is_default = |key: &str| {

@@ -6,6 +6,7 @@
 //!
 //! Start reading at [`mod@status`].
 
+mod certificate;
 mod change;
 mod entry;
 mod evidence;
@@ -16,6 +17,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use certificate::trouble;
 pub(crate) use change::{change, change_row, change_rows, figures_line, outcome, progress_line};
 pub(crate) use entry::entry;
 pub(crate) use figures::{count, many};

@@ -2,21 +2,24 @@
 //! a block for each service with what it does, where it is reached, what is wrong with it and what is changing.
 
 use super::{
+    certificate::trouble,
     change::change,
     figures::{latency, many, percent, rate},
     ink::{Ink, wrap},
 };
-use control::view::{Health, InstanceView, ServiceView, Status};
+use control::view::{Health, InstanceView, ProxyView, ServiceView, Status};
 use model::{RouteMatch, Time};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Everything.
 pub(crate) fn status(view: &Status, ink: Ink) -> String {
     let mut text = headline(view, ink);
-    let listening = view.proxy.as_ref().map_or(&[][..], |p| &p.listening);
+    for trouble in view.proxy.iter().flat_map(|p| &p.certificates).filter_map(|c| trouble(c, view.at)) {
+        text += &wrap(&if trouble.harms { ink.bad(&trouble.text) } else { ink.warn(&trouble.text) }, ink.width, "");
+    }
     for service in &view.services {
         text += "\n";
-        text += &self::service(service, listening, view.at, ink);
+        text += &self::service(service, view.proxy.as_ref(), view.at, ink);
         for open in view.changes.iter().filter(|c| c.service == service.service) {
             text += "\n";
             text.extend(change(open, view.at, ink).lines().map(|line| format!("  {line}\n")));
@@ -68,8 +71,8 @@ const fn word(health: Health) -> &'static str {
     }
 }
 
-/// One service. `listening`: where the data plane is reached.
-fn service(view: &ServiceView, listening: &[SocketAddr], now: Time, ink: Ink) -> String {
+/// One service. `proxy`: where it is reached.
+fn service(view: &ServiceView, proxy: Option<&ProxyView>, now: Time, ink: Ink) -> String {
     let health = match view.health {
         Health::Ok => ink.good(word(view.health)),
         Health::Degraded => ink.warn(word(view.health)),
@@ -84,7 +87,7 @@ fn service(view: &ServiceView, listening: &[SocketAddr], now: Time, ink: Ink) ->
     }
     let mut text = ink.flow("", head);
     text += &traffic(view, ink);
-    text += &ink.flow("  ", addresses(&view.routes, listening));
+    text += &ink.flow("  ", addresses(&view.routes, proxy));
     if view.health == Health::Empty {
         text += &wrap(&format!("run it with `qd deploy {} PATH`", view.service), ink.width, "  ");
     }
@@ -126,16 +129,27 @@ fn traffic(view: &ServiceView, ink: Ink) -> String {
 }
 
 /// Where to open a service in a browser.
-fn addresses(routes: &[RouteMatch], listening: &[SocketAddr]) -> Vec<String> {
-    let Some(address) = listening.first() else { return routes.iter().map(RouteMatch::to_string).collect() };
+fn addresses(routes: &[RouteMatch], proxy: Option<&ProxyView>) -> Vec<String> {
+    let Some((address, proxy)) = proxy.and_then(|proxy| Some((proxy.listening.first()?, proxy))) else {
+        return routes.iter().map(RouteMatch::to_string).collect();
+    };
     let ip = match address.ip() {
         ip if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
         ip => ip,
     };
-    let port = if address.port() == 80 { String::new() } else { format!(":{}", address.port()) };
+    let port = |address: &SocketAddr, usual: u16| match address.port() {
+        port if port == usual => String::new(),
+        port => format!(":{port}"),
+    };
     let any = SocketAddr::new(ip, address.port()).to_string();
     let any = any.rsplit_once(':').map_or(any.as_str(), |(host, _)| host);
-    routes.iter().map(|r| format!("http://{}{port}{}", r.host.as_deref().unwrap_or(any), r.path)).collect()
+    let url = |route: &RouteMatch| match (&route.host, proxy.listening_tls.first()) {
+        (Some(host), Some(secured)) => format!("https://{host}{}{}", port(secured, 443), route.path),
+        (Some(host), None) => format!("http://{host}{}{}", port(address, 80), route.path),
+        // Certificates are for hosts.
+        (None, _) => format!("http://{any}{}{}", port(address, 80), route.path),
+    };
+    routes.iter().map(url).collect()
 }
 
 fn instance(view: &InstanceView, now: Time, ink: Ink) -> String {

@@ -140,7 +140,14 @@ fn bounds(failure_rate: [f64; 2], p50: (u64, Option<u64>), p99: (u64, Option<u64
 }
 
 fn proxy() -> ProxyView {
-    ProxyView { listening: vec!["0.0.0.0:8080".parse().unwrap()], up_to_date: true, connections: 12, unrouted: 0 }
+    ProxyView {
+        listening: vec!["0.0.0.0:8080".parse().unwrap()],
+        listening_tls: Vec::new(),
+        certificates: Vec::new(),
+        up_to_date: true,
+        connections: 12,
+        unrouted: 0,
+    }
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) executable: PathBuf,
     /// Where the data plane shall listen.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where it shall listen for connections with TLS.
+    pub(crate) listen_tls: Vec<SocketAddr>,
     /// How many threads it shall have; 0: one per core.
     pub(crate) threads: usize,
 }
@@ -134,6 +136,12 @@ fn start(settings: &Settings) -> io::Result<Child> {
     for address in &settings.listen {
         command.arg("--listen").arg(address.to_string());
     }
+    if !settings.listen_tls.is_empty() {
+        command.arg("--tls-terms").arg(super::terms::path(&settings.data));
+    }
+    for address in &settings.listen_tls {
+        command.arg("--tls-listen").arg(address.to_string());
+    }
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
 }
 
@@ -177,9 +185,11 @@ async fn link(
                 let event = match message? {
                     FromProxy::Hello(_) => continue,
                     FromProxy::Report(report) => {
-                        if !adopted && !listens_as_wanted(&settings.listen, &report.listening) {
+                        let fits = listens_as_wanted(&settings.listen, &report.listening)
+                            && listens_as_wanted(&settings.listen_tls, &report.listening_tls);
+                        if !adopted && !fits {
                             replace(&mut stream).await?;
-                            return Err(Broken::Elsewhere(report.listening));
+                            return Err(Broken::Elsewhere([report.listening, report.listening_tls].concat()));
                         }
                         adopted = true;
                         Event::Report(Box::new(report))

@@ -14,10 +14,14 @@ mod data_plane;
 mod hands;
 mod ledger_keeper;
 mod stop;
+mod terms;
 
 pub(crate) use stop::stop_without_serve;
 
-use crate::event_loop::{Event, EventLoop, Outlets, QUEUE};
+use crate::{
+    config::Tls,
+    event_loop::{Event, EventLoop, Outlets, QUEUE},
+};
 use api::{
     Bounds, Listener, Loop, Snapshot,
     message::{Afterwards, ShutdownRequest},
@@ -58,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// Where clients of the services connect.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where they connect with TLS, and on which terms.
+    pub(crate) tls: Option<Tls>,
     /// How many threads the data plane has; 0: one per core.
     pub(crate) threads: usize,
     /// Where the API also listens, on loopback, for those who have a token.
@@ -158,7 +164,7 @@ pub(crate) async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afte
         move || ledger_keeper::open(&place)
     });
     let opened = opened.await.map_err(|e| system("opening the ledger")(e.into()))??;
-    preflight(&data, &settings.listen).await?;
+    preflight(&data, &settings).await?;
 
     // By this name it stays what it is when the file it was started from is replaced.
     let executable = PathBuf::from("/proc/self/exe");
@@ -197,8 +203,16 @@ pub(crate) async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afte
     });
     let turning = turning.map_err(system("starting the loop's thread"))?;
 
-    let data_plane =
-        data_plane::Settings { data: data.clone(), executable, listen: settings.listen, threads: settings.threads };
+    if let Some(tls) = &settings.tls {
+        terms::write(&data, &tls.terms).map_err(system("writing the terms of TLS"))?;
+    }
+    let data_plane = data_plane::Settings {
+        data: data.clone(),
+        executable,
+        listen: settings.listen,
+        listen_tls: settings.tls.map(|tls| tls.listen).unwrap_or_default(),
+        threads: settings.threads,
+    };
     let keeper = tokio::spawn(data_plane::keep(data_plane, tables, events.clone()));
     let feeders = [
         tokio::spawn(feed_commands(asked, events.clone())),
@@ -265,11 +279,12 @@ fn prepare(data: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Makes sure that a data plane can listen, while there is somebody to tell.
-async fn preflight(data: &Path, listen: &[SocketAddr]) -> Result<(), Error> {
+async fn preflight(data: &Path, settings: &Settings) -> Result<(), Error> {
     if UnixStream::connect(data.join(data_plane::SOCKET)).await.is_ok() {
         return Ok(());
     }
-    for address in listen {
+    let secured = settings.tls.iter().flat_map(|tls| &tls.listen);
+    for address in settings.listen.iter().chain(secured) {
         match TcpListener::bind(address) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

@@ -33,3 +33,4 @@ mod rollouts;
 mod secrets;
 mod steering;
 mod streams;
+mod tls;

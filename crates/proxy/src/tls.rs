@@ -1,0 +1,51 @@
+//! TLS to clients: which certificate a connection gets, how it begins, and how certificates are replaced while it goes on.
+//!
+//! Everything a connection needs is in one value, [`InForce`], that is replaced as a whole, so that a handshake reads one
+//! pointer. It is made by the [`keeper`], a thread of its own: it reads the terms and the files they name, reads them
+//! again when they change, and keeps what was in force when the new ones cannot be used. No key is ever part of a
+//! message, an error or a report.
+//!
+//! TLS 1.2 and 1.3 with the cipher suites that rustls has on, HTTP/2 and HTTP/1.1 by ALPN, resumption by tickets whose
+//! keys stay in memory and are renewed every six hours.
+
+pub(crate) mod certificate;
+mod dates;
+mod handshake;
+mod keeper;
+mod names;
+mod stamp;
+
+pub(crate) use handshake::{Room, meet};
+pub(crate) use keeper::{Keeper, Keeping};
+
+use arc_swap::{ArcSwap, Guard};
+use model::Certificate;
+use rustls::ServerConfig;
+use std::sync::Arc;
+
+/// What the workers share of TLS.
+#[derive(Default)]
+pub(crate) struct Plane {
+    in_force: ArcSwap<InForce>,
+}
+
+/// What TLS is spoken with now.
+#[derive(Default)]
+pub(crate) struct InForce {
+    /// For handshakes. `None`: there is no certificate at all, and none can succeed.
+    pub(crate) config: Option<Arc<ServerConfig>>,
+    /// For reports.
+    certificates: Vec<Certificate>,
+}
+
+impl Plane {
+    /// For one connection, or one request.
+    pub(crate) fn now(&self) -> Guard<Arc<InForce>> {
+        self.in_force.load()
+    }
+
+    /// Every certificate, and every one that should be there.
+    pub(crate) fn certificates(&self) -> Vec<Certificate> {
+        self.in_force.load().certificates.clone()
+    }
+}

@@ -1,0 +1,289 @@
+//! The thread that keeps certificates: reads the terms and the files they name, and puts what has changed in force.
+//!
+//! A file is read again when it has changed and has then stayed the same for one look, so that nothing half-written is
+//! taken. What cannot be used is said once and loudly, and shown in every report; what was in force stays.
+
+use super::{
+    InForce, Plane,
+    certificate::{self, Loaded},
+    names::Names,
+    stamp::{self, Stamp},
+};
+use crate::{
+    config::{CertificateFiles, Terms, Tls},
+    error::Error,
+    report::wall_clock,
+    shared::Shared,
+};
+use model::{Certificate, Standing, Time};
+use rustls::{
+    ServerConfig,
+    crypto::ring::{self, Ticketer},
+    server::{NoServerSessionStorage, ProducesTickets},
+    version::{TLS12, TLS13},
+};
+use std::{
+    fmt::Display,
+    io, mem,
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use tokio::{
+    runtime::Builder,
+    sync::oneshot,
+    time::{MissedTickBehavior, interval},
+};
+
+/// What is offered to clients by ALPN, in order of preference.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// How often it is said that a certificate ends soon or has ended.
+const REMIND: Duration = Duration::from_secs(12 * 3600);
+
+/// Keeps certificates.
+pub(crate) struct Keeper {
+    plane: Arc<Plane>,
+    shared: Arc<Shared>,
+    terms_at: PathBuf,
+    watch: Watch,
+    terms: Terms,
+    sources: Vec<Source>,
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+/// The keeper's thread. It ends after this is dropped.
+pub(crate) struct Keeping {
+    /// To wait for.
+    pub(crate) thread: JoinHandle<()>,
+    /// Held, not used: the thread sees when it is dropped.
+    pub(crate) end: oneshot::Sender<()>,
+}
+
+impl Keeper {
+    /// Puts in force what is there now. What cannot be used does not keep the data plane from starting: it may carry
+    /// requests in clear and for other hosts.
+    ///
+    /// # Errors
+    /// When the system has no random numbers for the keys of tickets.
+    pub(crate) fn new(tls: &Tls, plane: Arc<Plane>, shared: Arc<Shared>) -> Result<Keeper, Error> {
+        let tickets = Ticketer::new().map_err(|error| Error::Resources {
+            what: "random numbers for TLS session tickets",
+            source: io::Error::other(error),
+        })?;
+        let mut keeper = Keeper {
+            plane,
+            shared,
+            terms_at: tls.terms.clone(),
+            watch: Watch::default(),
+            terms: Terms::default(),
+            sources: Vec::new(),
+            tickets,
+        };
+        keeper.look();
+        Ok(keeper)
+    }
+
+    /// Goes on looking, in a thread of its own.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no runtime.
+    pub(crate) fn start(self) -> Result<Keeping, Error> {
+        let resources = |source| Error::Resources { what: "the thread that keeps certificates", source };
+        let runtime = Builder::new_current_thread().enable_time().build().map_err(resources)?;
+        let (end, ended) = oneshot::channel();
+        let thread = thread::Builder::new().name("certificates".into());
+        let thread = thread.spawn(move || runtime.block_on(self.run(ended))).map_err(resources)?;
+        Ok(Keeping { thread, end })
+    }
+
+    async fn run(mut self, mut ended: oneshot::Receiver<()>) {
+        let mut tick = interval(self.shared.limits.look);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = &mut ended => return,
+                _ = tick.tick() => self.look(),
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let mut anew = self.read_terms();
+        for source in &mut self.sources {
+            anew |= source.look();
+        }
+        if anew {
+            self.put_in_force();
+        }
+        let now = wall_clock();
+        self.sources.iter_mut().for_each(|source| source.remind(now));
+    }
+
+    /// Whether there are other terms than before.
+    fn read_terms(&mut self) -> bool {
+        if !self.watch.is_due([Stamp::of(&self.terms_at), None]) {
+            return false;
+        }
+        let read = stamp::read(&self.terms_at).and_then(|bytes| Ok(serde_json::from_slice::<Terms>(&bytes)?));
+        match read {
+            Ok(terms) => {
+                let mut before = mem::take(&mut self.sources);
+                for files in &terms.certificates {
+                    let known = before.iter().position(|source| source.files == *files);
+                    let source = known.map_or_else(|| Source::new(files.clone()), |at| before.swap_remove(at));
+                    self.sources.push(source);
+                }
+                self.terms = terms;
+                true
+            }
+            Err(error) => {
+                let path = self.terms_at.display();
+                tracing::error!(%path, %error, "the terms of TLS cannot be read; those before stay in force");
+                false
+            }
+        }
+    }
+
+    fn put_in_force(&self) {
+        let names = Names::new(self.sources.iter().filter_map(|source| source.loaded.as_ref()));
+        let config = if names.is_empty() {
+            tracing::error!("there is no certificate to present: connections with TLS are closed");
+            None
+        } else {
+            match server_config(names, Arc::clone(&self.tickets)) {
+                Ok(config) => Some(Arc::new(config)),
+                Err(error) => {
+                    tracing::error!(%error, "these certificates cannot be put in force; those before stay");
+                    return;
+                }
+            }
+        };
+        let certificates = self.sources.iter().map(Source::certificate).collect();
+        self.plane.in_force.store(Arc::new(InForce { config, certificates }));
+    }
+}
+
+fn server_config(names: Names, tickets: Arc<dyn ProducesTickets>) -> Result<ServerConfig, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let mut config =
+        builder.with_protocol_versions(&[&TLS13, &TLS12])?.with_no_client_auth().with_cert_resolver(Arc::new(names));
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    // Tickets are kept by the clients; a store of our own would be a lock that all threads share.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = tickets;
+    Ok(config)
+}
+
+/// A certificate from files.
+struct Source {
+    files: CertificateFiles,
+    watch: Watch,
+    loaded: Option<Loaded>,
+    problem: Option<String>,
+    reminded: Option<Instant>,
+}
+
+impl Source {
+    fn new(files: CertificateFiles) -> Source {
+        Source { files, watch: Watch::default(), loaded: None, problem: None, reminded: None }
+    }
+
+    /// Whether something has changed.
+    fn look(&mut self) -> bool {
+        if !self.watch.is_due([Stamp::of(&self.files.chain), Stamp::of(&self.files.key)]) {
+            return false;
+        }
+        match Loaded::read(&self.files) {
+            Ok(loaded) => {
+                tracing::info!(certificate = %self.name(), hosts = loaded.names.join(", "), "certificate in force");
+                self.loaded = Some(loaded);
+                self.problem = None;
+                self.reminded = None;
+                if let Some(warning) = certificate::exposed(&self.files.key) {
+                    tracing::warn!("{warning}");
+                }
+            }
+            Err(error) => {
+                let instead = match self.loaded {
+                    Some(_) => "the one before stays in force",
+                    None => "its hosts cannot be reached with TLS",
+                };
+                tracing::error!(certificate = %self.name(), %error, "a certificate cannot be used; {instead}");
+                self.problem = Some(error.to_string());
+            }
+        }
+        true
+    }
+
+    /// Says, now and then, that it should be renewed.
+    fn remind(&mut self, now: Time) {
+        let Some(loaded) = &self.loaded else { return };
+        let text = match loaded.validity.standing(now) {
+            Standing::Valid(_) => return,
+            Standing::Ending(left) => format!("ends in {left}: renew it"),
+            Standing::Ended(since) => format!("ended {since} ago, and clients refuse it: renew it"),
+            Standing::Early(until) => format!("begins in {until}, and clients refuse it until then: check the clock"),
+        };
+        if self.reminded.is_none_or(|last| last.elapsed() >= REMIND) {
+            self.reminded = Some(Instant::now());
+            tracing::warn!(certificate = %self.name(), hosts = loaded.names.join(", "), "a certificate {text}");
+        }
+    }
+
+    fn certificate(&self) -> Certificate {
+        certificate::describe(&self.name().to_string(), self.loaded.as_ref(), self.problem.clone())
+    }
+
+    fn name(&self) -> impl Display {
+        self.files.chain.display()
+    }
+}
+
+/// The stamps of one or two files.
+type Stamps = [Option<Stamp>; 2];
+
+/// When files are to be read: at first, and when they have changed and stayed so from one look to the next.
+#[derive(Default)]
+struct Watch {
+    last: Option<Stamps>,
+    read: Option<Stamps>,
+}
+
+impl Watch {
+    fn is_due(&mut self, now: Stamps) -> bool {
+        let settled = self.last.is_none_or(|last| last == now);
+        self.last = Some(now);
+        if !settled || self.read == Some(now) {
+            return false;
+        }
+        self.read = Some(now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_file_is_read_once_it_has_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let mut watch = Watch::default();
+        let mut look = || watch.is_due([Stamp::of(&path), None]);
+        assert!(look(), "at first, even if there is none: reading it says so");
+        assert!(!look());
+        fs::write(&path, "half").unwrap();
+        assert!(!look(), "just now");
+        fs::write(&path, "the whole").unwrap();
+        assert!(!look(), "still written");
+        assert!(look());
+        assert!(!look());
+        fs::remove_file(&path).unwrap();
+        assert!(!look());
+        assert!(look(), "gone for good");
+    }
+}

@@ -1,0 +1,106 @@
+//! The keys of `[proxy.tls]`. A certificate is what turns TLS on.
+
+use super::{
+    key::{Key, Shows, read},
+    node::Node,
+    problem::{Fault, Faults},
+};
+use proxy::{CertificateFiles, Terms};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+use toml::de::DeValue;
+
+/// TLS to clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Tls {
+    /// Where connections begin with a handshake; at least one.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// On which terms.
+    pub(crate) terms: Terms,
+}
+
+impl Default for Tls {
+    fn default() -> Tls {
+        Tls { listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8443))], terms: Terms::default() }
+    }
+}
+
+impl Tls {
+    /// With every file as seen from the directory `base`.
+    pub(super) fn relative_to(mut self, base: &Path) -> Tls {
+        for files in &mut self.terms.certificates {
+            files.chain = base.join(&files.chain);
+            files.key = base.join(&files.key);
+        }
+        self
+    }
+}
+
+pub(super) const TLS: &[Key<Tls>] = &[
+    Key {
+        name: "listen",
+        doc: "Addresses that requests come in at with TLS.",
+        shows: Shows::Default(r#"["127.0.0.1:8443"]"#),
+        set: |t, v, f| f.put(&mut t.listen, v.addresses()),
+    },
+    Key {
+        name: "certificates",
+        doc: "Certificates from PEM files, relative to this one: the chain, the host's own first, and its key. Which hosts one is\n\
+              for is read from it; a client that names no host gets the first. They are read again when they change.\n\
+              Keep keys out of version control, with mode 0600.",
+        shows: Shows::Example(r#"[{ chain = "shop.pem", key = "shop.key" }]"#),
+        set: read_certificates,
+    },
+];
+
+/// What a certificate is made of.
+#[derive(Default)]
+struct Draw {
+    chain: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+const CERTIFICATE: &[Key<Draw>] = &[
+    Key {
+        name: "chain",
+        doc: "The certificates.",
+        shows: Shows::Example(r#""shop.pem""#),
+        set: |d, v, f| f.put(&mut d.chain, v.path().map(Some)),
+    },
+    Key {
+        name: "key",
+        doc: "The key.",
+        shows: Shows::Example(r#""shop.key""#),
+        set: |d, v, f| f.put(&mut d.key, v.path().map(Some)),
+    },
+];
+
+fn read_certificates(tls: &mut Tls, node: &Node<'_>, faults: &mut Faults) {
+    let Ok(items) = node.list(|item| Ok(item.clone())) else {
+        let DeValue::Table(_) = node.value else {
+            return faults.0.push(node.wrong_type("a list such as [{ chain = \"…\", key = \"…\" }]"));
+        };
+        // One certificate needs no list, and `[[proxy.tls.certificates]]` is the long form of one.
+        return tls.terms.certificates.extend(certificate(node, faults));
+    };
+    for item in &items {
+        tls.terms.certificates.extend(certificate(item, faults));
+    }
+}
+
+fn certificate(node: &Node<'_>, faults: &mut Faults) -> Option<CertificateFiles> {
+    let (mut draw, before) = (Draw::default(), faults.0.len());
+    read(CERTIFICATE, &mut draw, node, faults);
+    match draw {
+        Draw { chain: Some(chain), key: Some(key) } => return Some(CertificateFiles { chain, key }),
+        // What is wrong has been said.
+        Draw { .. } if faults.0.len() > before => {}
+        Draw { .. } => {
+            let help = "for example { chain = \"shop.pem\", key = \"shop.key\" }; both may name the same file";
+            faults.0.push(Fault::new(node.at.clone(), "a certificate needs both `chain` and `key`", help));
+        }
+    }
+    None
+}
