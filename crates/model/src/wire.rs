@@ -19,6 +19,9 @@ pub struct Hello {
     pub pid: u32,
     /// When the sender started.
     pub started: Time,
+    /// Which build of this program it is; empty when it is too old to say. Only whether two are the same means anything.
+    #[serde(default)]
+    pub build: String,
 }
 
 /// From `qd serve` to `qd proxy`.

@@ -14,6 +14,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Where the control socket, the lock and the last table are kept. Created when missing.
     pub data_dir: PathBuf,
+    /// Whether to take over from a proxy that runs in the directory, instead of leaving it to it.
+    pub take_over: bool,
     /// How many worker threads. 0: one per core.
     pub threads: usize,
     /// What clients and instances may cost.
@@ -25,7 +27,15 @@ pub struct Config {
 impl Config {
     /// A data plane with default limits and one worker per core.
     pub fn new(listen: Vec<SocketAddr>, data_dir: impl Into<PathBuf>) -> Config {
-        Config { listen, tls: None, data_dir: data_dir.into(), threads: 0, limits: Limits::default(), seed: None }
+        Config {
+            listen,
+            tls: None,
+            data_dir: data_dir.into(),
+            take_over: false,
+            threads: 0,
+            limits: Limits::default(),
+            seed: None,
+        }
     }
 
     pub(crate) fn threads(&self) -> usize {

@@ -66,14 +66,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     let met = match (begins, &worker.shared.tls) {
         (Begins::WithTls, Some(plane)) => tokio::select! {
             met = tls::meet(&worker, plane, stream) => met,
-            () = worker.stopping() => None,
+            () = worker.parting() => None,
         },
         (Begins::InClear, _) | (Begins::WithTls, None) => Some(Stream::Clear(stream)),
     };
     let Some(mut stream) = met else { return };
     let first = tokio::select! {
         first = timeout(times.head, first_bytes(&mut stream)) => first,
-        () = worker.stopping() => return,
+        () = worker.parting() => return,
     };
     let prefix = match first {
         Ok(Ok(prefix)) if !prefix.is_empty() => prefix,
@@ -126,7 +126,7 @@ async fn http1(client: Rc<Client>, io: ClientIo) {
     let ended = tokio::select! {
         biased;
         ended = &mut connection => ended,
-        () = worker.stopping() => {
+        () = worker.parting() => {
             Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await
         }

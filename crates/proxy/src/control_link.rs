@@ -12,10 +12,11 @@ pub(crate) use home::Home;
 use crate::{
     error::Error,
     guard::Trip,
+    handover::{Leaving, Offered},
     quiet::Quiet,
     report::Reporter,
     saved_table::Saved,
-    shared::{Shared, Taken},
+    shared::{Parting, Shared, Stop, Taken},
 };
 use model::{
     ProxyReport, RouteTable, Span,
@@ -28,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    net::UnixListener,
+    net::{UnixListener, UnixStream},
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -50,28 +51,40 @@ pub(crate) fn hold(
     saved: Option<Saved>,
     shared: Arc<Shared>,
     trips: mpsc::Receiver<Trip>,
+    doubles: Offered,
 ) -> Result<(), Error> {
     let resources = |what| move |source| Error::Resources { what, source };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(resources("the control runtime"))?;
-    let ended = runtime.block_on(async {
-        let listener = home.listen()?;
+    runtime.block_on(async {
+        let doors = Doors { control: Some(home.listen()?), newcomers: Some(home.listen_for_newcomers()?) };
         let signals = Signals::new().map_err(resources("signal handlers"))?;
         let link = Link {
             table: saved.map(|saved| saved.table).unwrap_or_default(),
-            home,
+            home: Some(home),
+            doubles: Arc::new(doubles),
             reporter: Reporter::default(),
             shared: Arc::clone(&shared),
             peer: None,
             sent: None,
             trouble: Quiet::default(),
         };
-        link.run(listener, trips, signals).await;
+        link.run(doors, trips, signals).await;
         Ok(())
-    });
-    if ended.is_err() {
-        shared.stop.send_replace(Some(Instant::now()));
+    })
+}
+
+/// The sockets that this proxy is found by; none once it has handed over.
+struct Doors {
+    control: Option<UnixListener>,
+    newcomers: Option<UnixListener>,
+}
+
+/// The next connection; never, where there is no door.
+async fn accept(door: &Option<UnixListener>) -> io::Result<UnixStream> {
+    match door {
+        Some(door) => door.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
     }
-    ended
 }
 
 struct Signals {
@@ -93,7 +106,10 @@ impl Signals {
 }
 
 struct Link {
-    home: Home,
+    /// `None`: somebody else has it now.
+    home: Option<Home>,
+    /// What a newcomer is given.
+    doubles: Arc<Offered>,
     shared: Arc<Shared>,
     reporter: Reporter,
     /// The table in force, as it came.
@@ -106,7 +122,11 @@ struct Link {
 
 /// Everything that can make the loop do something.
 enum Event {
-    Connected(io::Result<tokio::net::UnixStream>),
+    Connected(io::Result<UnixStream>),
+    /// A newcomer asks for the listeners.
+    Asked(io::Result<UnixStream>),
+    /// It accepts connections now.
+    Succeeded(Leaving),
     Said(ToProxy),
     HungUp(peer::Ended),
     Tripped(Trip),
@@ -116,13 +136,16 @@ enum Event {
 }
 
 impl Link {
-    async fn run(mut self, listener: UnixListener, mut trips: mpsc::Receiver<Trip>, mut signals: Signals) {
+    async fn run(mut self, mut doors: Doors, mut trips: mpsc::Receiver<Trip>, mut signals: Signals) {
+        let (succeeded, mut successors) = mpsc::channel(1);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let stopping = self.shared.stop.borrow().is_some();
             let event = tokio::select! {
-                accepted = listener.accept() => Event::Connected(accepted.map(|(stream, _)| stream)),
+                accepted = accept(&doors.control) => Event::Connected(accepted),
+                accepted = accept(&doors.newcomers) => Event::Asked(accepted),
+                Some(leaving) = successors.recv() => Event::Succeeded(leaving),
                 said = hear(&mut self.peer) => said.map_or_else(Event::HungUp, Event::Said),
                 Some(trip) = trips.recv() => Event::Tripped(trip),
                 _ = tick.tick() => Event::Tick,
@@ -131,7 +154,12 @@ impl Link {
             };
             match event {
                 Event::Connected(Ok(stream)) => self.connected(Peer::new(stream)).await,
-                Event::Connected(Err(error)) => {
+                Event::Asked(Ok(stream)) => self.offer(stream, succeeded.clone()),
+                Event::Succeeded(leaving) => {
+                    doors = Doors { control: None, newcomers: None };
+                    self.hand_over(leaving);
+                }
+                Event::Connected(Err(error)) | Event::Asked(Err(error)) => {
                     tracing::warn!(%error, "the control socket cannot accept a connection");
                     sleep(TICK).await;
                 }
@@ -151,6 +179,35 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Lets a thread give a newcomer the listeners: that blocks, and may take a while.
+    fn offer(&self, stream: UnixStream, succeeded: mpsc::Sender<Leaving>) {
+        let doubles = Arc::clone(&self.doubles);
+        tokio::task::spawn_blocking(move || {
+            let given = stream.into_std().and_then(|stream| doubles.give(stream));
+            match given {
+                // A second one finds nobody who listens, and then a directory that is taken.
+                Ok(leaving) => drop(succeeded.blocking_send(leaving)),
+                Err(error) => {
+                    tracing::warn!(%error, "another proxy asked for the listeners and did not take them; this one goes on")
+                }
+            }
+        });
+    }
+
+    /// Somebody else accepts connections now: those that are open end by themselves.
+    fn hand_over(&mut self, leaving: Leaving) {
+        let table = &self.table.services;
+        let longest = table.iter().map(|service| service.traffic.drain_deadline).max().unwrap_or_default();
+        let span = longest.max(self.shared.limits.shutdown);
+        tracing::info!(%span, "handed over: open connections end with their next response, or by then");
+        let by = Instant::now() + span.duration();
+        self.shared.stop.send_replace(Some(Stop { by, parting: Parting::WithTheNextResponse }));
+        self.peer = None;
+        self.home = None;
+        self.doubles = Arc::default();
+        leaving.released();
     }
 
     /// A new peer takes over from the old one.
@@ -202,20 +259,23 @@ impl Link {
     }
 
     fn save(&self) {
+        let Some(path) = self.home.as_ref().map(Home::table_path) else { return };
         let saved = Saved::new(self.table.clone(), self.shared.tripped());
-        if let Err(error) = saved.store(&self.home.table_path())
+        if let Err(error) = saved.store(&path)
             && let Some(withheld) = self.trouble.pass()
         {
             tracing::error!(
-                %error, withheld, path = %self.home.table_path().display(),
+                %error, withheld, path = %path.display(),
                 "the route table cannot be saved: it is in force, but a restarted proxy will not have it"
             );
         }
     }
 
-    fn stop(&self, span: Span) {
+    fn stop(&mut self, span: Span) {
+        // While a double is open the system lets clients connect, and nobody would ever answer them.
+        self.doubles = Arc::default();
         tracing::info!(%span, "stopping: no more connections are accepted, those in flight may end");
-        self.shared.stop.send_replace(Some(Instant::now() + span.duration()));
+        self.shared.stop.send_replace(Some(Stop::at(Instant::now() + span.duration())));
     }
 
     /// Reports when something has changed, or for a sign of life.

@@ -68,6 +68,12 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The proxy that runs did not hand over.
+    #[error("the proxy that runs did not hand over its listeners; it goes on")]
+    Handover {
+        /// What went wrong.
+        source: io::Error,
+    },
     /// A thread, a runtime or a signal handler could not be had.
     #[error("the system refused what the proxy needs to run ({what}): raise its limits on threads and open files")]
     Resources {

@@ -36,7 +36,7 @@ use crate::{
 };
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, TRANSFER_ENCODING},
     request, response,
 };
 use hyper::{
@@ -60,13 +60,17 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let busy = Busy::new(&client.pace);
-    let response = match carry(&client, request).await {
+    let is_http1 = request.version() < Version::HTTP_2;
+    let mut response = match carry(&client, request).await {
         Ok(response) => response,
         Err(refusal) => {
             count_refusal(&client, &refusal);
             refusal.response()
         }
     };
+    if is_http1 && client.worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response.map(|content| content.into_body(busy)))
 }
 

@@ -94,6 +94,11 @@ impl Switch {
         self.tripped.load(Ordering::Acquire)
     }
 
+    /// It had tripped in another process.
+    pub(crate) fn trip(&self) {
+        self.tripped.store(true, Ordering::Release);
+    }
+
     /// Counts a unit that cannot be judged.
     pub(crate) fn skip(&self) {
         self.unjudged.fetch_add(1, Ordering::Relaxed);
@@ -250,7 +255,7 @@ impl Seat {
         self.dirty = true;
         let trips = self.evaluation.verdict().ends_exposure();
         if trips {
-            self.switch.tripped.store(true, Ordering::Release);
+            self.switch.trip();
             self.show();
         }
         trips

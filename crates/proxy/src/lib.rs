@@ -27,6 +27,7 @@ mod control_link;
 mod error;
 mod forward;
 mod guard;
+mod handover;
 mod headers;
 mod lane;
 mod lifeline;
@@ -50,8 +51,11 @@ pub use config::{CertificateFiles, Config, Limits, Terms, Tls};
 pub use error::Error;
 pub use tls::certificate::{Inspected, inspect};
 
-use shared::Shared;
-use std::{sync::Arc, thread};
+use control_link::Home;
+use handover::{Arrived, Offered};
+use listen::Listener;
+use shared::{Shared, Stop};
+use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path, sync::Arc, thread, time::Instant};
 use tls::{Keeper, Keeping};
 
 /// Runs the data plane until it is told to stop, by `ToProxy::Shutdown` or SIGTERM, and everything in flight has ended
@@ -60,12 +64,14 @@ use tls::{Keeper, Keeping};
 /// # Errors
 /// When it cannot begin: the data directory is not writable or has a proxy already, or an address cannot be listened on.
 pub fn run(config: Config) -> Result<(), Error> {
-    let home = control_link::Home::claim(&config.data_dir)?;
+    let (place, inherited) = Place::find(&config)?;
     let threads = config.threads();
-    let listeners = listen::bind(&config.addresses(), threads)?;
+    let listeners = listen::bind(&config.addresses(), threads, inherited)?;
     let connections = listen::raise_file_limit() / threads;
+    let doubles = Offered::of(listeners.per_thread.iter().flatten());
+    let doubles = doubles.map_err(|source| Error::Resources { what: "open files", source })?;
 
-    let saved = home.load_table();
+    let saved = Home::load_table(&config.data_dir);
     let (shared, queues) = Shared::new(&config, listeners.addresses, connections, saved.as_ref());
     let keeping = match (&config.tls, &shared.tls) {
         (Some(tls), Some(plane)) => Some(Keeper::new(tls, Arc::clone(plane), Arc::clone(&shared))?.start()?),
@@ -77,7 +83,15 @@ pub fn run(config: Config) -> Result<(), Error> {
         let seed = config.seed.map(|seed| seed.wrapping_add(index as u64));
         workers.push(worker::start(Arc::clone(&shared), index, sockets, judged, seed)?);
     }
-    let ended = control_link::hold(home, saved, Arc::clone(&shared), guard.trips);
+    let ended = place.take(&config.data_dir, &shared).and_then(|home| {
+        // What was saved while the proxy before was still there.
+        let saved = Home::load_table(&config.data_dir).or(saved);
+        saved.iter().for_each(|saved| shared.take_saved(saved));
+        control_link::hold(home, saved, Arc::clone(&shared), guard.trips, doubles)
+    });
+    if ended.is_err() {
+        shared.stop.send_replace(Some(Stop::at(Instant::now())));
+    }
 
     shared.end();
     for worker in workers {
@@ -89,6 +103,49 @@ pub fn run(config: Config) -> Result<(), Error> {
         join(thread, "the thread that keeps certificates");
     }
     ended
+}
+
+/// The place in the data directory: ours, or still that of the proxy that hands over.
+enum Place {
+    Ours(Home),
+    Theirs(Arrived),
+}
+
+impl Place {
+    /// Claims the directory, or else asks whoever has it for the listeners.
+    fn find(config: &Config) -> Result<(Place, Vec<(SocketAddr, Listener)>), Error> {
+        match Home::claim(&config.data_dir) {
+            Err(Error::AlreadyRunning { .. }) if config.take_over => {
+                let inherited = handover::ask(&config.data_dir).map_err(|source| Error::Handover { source })?;
+                let (listeners, arrived) = inherited.split();
+                tracing::info!(listeners = listeners.len(), "taking over from the proxy that runs");
+                Ok((Place::Theirs(arrived), listeners))
+            }
+            claimed => claimed.map(|home| (Place::Ours(home), Vec::new())),
+        }
+    }
+
+    /// Makes it ours, now that connections are accepted here.
+    fn take(self, data_dir: &Path, shared: &Shared) -> Result<Home, Error> {
+        match self {
+            Place::Ours(home) => Ok(home),
+            Place::Theirs(arrived) => {
+                arrived.ready()?;
+                tracing::info!(at = ?shared.listening, "connections come in here now");
+                Home::claim(data_dir)
+            }
+        }
+    }
+}
+
+/// Which build of this program runs: the same for processes of one executable file, another after it was replaced.
+pub fn build() -> String {
+    // By this name it stays what it is when the file it was started from is replaced.
+    let file = fs::metadata("/proc/self/exe");
+    file.map_or_else(
+        |_| String::new(),
+        |f| format!("{:x}-{:x}-{:x}-{:x}.{}", f.dev(), f.ino(), f.size(), f.mtime(), f.mtime_nsec()),
+    )
 }
 
 /// What a thread ended with. One that panicked has said why itself; the others have still to end in order.

@@ -50,11 +50,16 @@ pub(crate) struct Listeners {
     pub(crate) per_thread: Vec<Vec<Listener>>,
 }
 
-/// Opens all listeners.
+/// Opens all listeners, but for those that are handed over from another proxy: each of these is somebody's, because
+/// connections wait in each. What is handed over and not wanted any more is closed.
 ///
 /// # Errors
 /// When an address is taken, forbidden or not of this machine. None stays open then.
-pub(crate) fn bind(wanted: &[(SocketAddr, Begins)], threads: usize) -> Result<Listeners, Error> {
+pub(crate) fn bind(
+    wanted: &[(SocketAddr, Begins)],
+    threads: usize,
+    mut inherited: Vec<(SocketAddr, Listener)>,
+) -> Result<Listeners, Error> {
     if wanted.is_empty() {
         return Err(Error::NoAddress);
     }
@@ -64,6 +69,23 @@ pub(crate) fn bind(wanted: &[(SocketAddr, Begins)], threads: usize) -> Result<Li
     };
     for &(wanted, begins) in wanted {
         let failed = |source: io::Error| refusal(wanted, source);
+        let fits = |at: &SocketAddr| at.ip() == wanted.ip() && (wanted.port() == 0 || wanted.port() == at.port());
+        let (mine, others) = inherited.into_iter().partition(|(at, l)| fits(at) && l.begins == begins);
+        inherited = others;
+        let mine: Vec<(SocketAddr, Listener)> = mine;
+        if let Some(address) = mine.first().map(|(address, _)| *address) {
+            let count = mine.len();
+            for (place, (_, listener)) in mine.into_iter().enumerate() {
+                if let Some(sockets) = listeners.per_thread.get_mut(place % threads) {
+                    sockets.push(listener);
+                }
+            }
+            for sockets in listeners.per_thread.iter_mut().skip(count) {
+                sockets.push(Listener { socket: open(address, Sharing::WithOurOwn).map_err(failed)?, begins });
+            }
+            listeners.addresses.push((address, begins));
+            continue;
+        }
         // Sockets that share a port do not notice other programs of the same user that share it, too. One that does not
         // share does, so it goes first.
         let address = open(wanted, Sharing::Never).and_then(|probe| probe.local_addr()).map_err(failed)?;

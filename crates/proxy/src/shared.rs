@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     /// Wakes whoever waits for another table; the value is its generation.
     pub(crate) changed: watch::Sender<u64>,
     /// Once set: accept no more connections, and be done by then.
-    pub(crate) stop: watch::Sender<Option<Instant>>,
+    pub(crate) stop: watch::Sender<Option<Stop>>,
     /// All counts.
     pub(crate) registry: Registry,
     /// Bounds on clients and instances.
@@ -56,6 +56,32 @@ pub(crate) struct Queues {
     pub(crate) producers: Vec<rtrb::Producer<Judged>>,
     /// All for the guard thread.
     pub(crate) consumers: Vec<rtrb::Consumer<Judged>>,
+}
+
+/// When to be done, and how to part from clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stop {
+    /// By then everything ends.
+    pub(crate) by: Instant,
+    /// How connections are told.
+    pub(crate) parting: Parting,
+}
+
+/// How connections that are open are told to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Parting {
+    /// Idle ones are closed at once: nobody will answer here any more.
+    AtOnce,
+    /// With their next response. Somebody else answers new ones, and a client that is about to send on an idle connection
+    /// must not find it closed.
+    WithTheNextResponse,
+}
+
+impl Stop {
+    /// At once, or as soon as things end.
+    pub(crate) fn at(by: Instant) -> Stop {
+        Stop { by, parting: Parting::AtOnce }
+    }
 }
 
 /// What became of a table.
@@ -108,6 +134,13 @@ impl Shared {
         self.table.store(Arc::new(next));
         self.changed.send_replace(table.generation);
         Taken::InForce
+    }
+
+    /// Takes what another proxy has saved until the end: its table, and which guards had tripped.
+    pub(crate) fn take_saved(&self, saved: &Saved) {
+        self.take(&saved.table);
+        let table = self.table.load();
+        saved.tripped.iter().filter_map(|change| table.switch(*change)).for_each(|switch| switch.trip());
     }
 
     /// The changes whose guards have tripped.

@@ -9,7 +9,7 @@ use crate::{
     lane::Lanes,
     listen::{Begins, Listener},
     quiet::Quiet,
-    shared::Shared,
+    shared::{Parting, Shared, Stop},
     tally::ThreadCounts,
     tls::Room,
 };
@@ -30,6 +30,9 @@ use tokio::{
 
 /// How often idle connections to instances are looked through.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+/// How long before its end a proxy that has handed over closes what is still idle.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// How long accepting pauses after an error such as too many open files: this, doubled up to the second.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -52,7 +55,7 @@ pub(crate) struct Worker {
     lanes: RefCell<Rc<Lanes>>,
     judged: RefCell<rtrb::Producer<Judged>>,
     held: Cell<u32>,
-    stop_by: Cell<Option<Instant>>,
+    stop: Cell<Option<Stop>>,
     stopping: Notify,
     closed: Notify,
 }
@@ -76,7 +79,7 @@ pub(crate) fn start(
         let ended = runtime.and_then(|runtime| worker.run(&runtime, listeners));
         if ended.is_err() {
             // A listener whose worker is gone would let clients wait for nothing.
-            shared.stop.send_replace(Some(Instant::now()));
+            shared.stop.send_replace(Some(Stop::at(Instant::now())));
         }
         ended
     });
@@ -101,7 +104,7 @@ impl Worker {
             lanes: RefCell::default(),
             judged: RefCell::new(judged),
             held: Cell::new(0),
-            stop_by: Cell::new(None),
+            stop: Cell::new(None),
             stopping: Notify::new(),
             closed: Notify::new(),
         })
@@ -135,12 +138,26 @@ impl Worker {
         Some(Held(Rc::clone(self)))
     }
 
-    /// Ends when the proxy is being stopped.
+    /// Ends when the proxy is being stopped, or hands over.
     pub(crate) async fn stopping(&self) {
         let notified = self.stopping.notified();
-        if self.stop_by.get().is_none() {
+        if self.stop.get().is_none() {
             notified.await;
         }
+    }
+
+    /// Ends when a connection is to be closed between two requests: when the proxy is being stopped, or shortly before the
+    /// end of a handover.
+    pub(crate) async fn parting(&self) {
+        self.stopping().await;
+        if let Some(Stop { by, parting: Parting::WithTheNextResponse }) = self.stop.get() {
+            sleep_until(by.checked_sub(LAST_MOMENT).unwrap_or(by).into()).await;
+        }
+    }
+
+    /// Whether connections are to end with their next response.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.stop.get().is_some()
     }
 
     /// Counts one more client connection, until what it gives is dropped.
@@ -171,8 +188,8 @@ impl Worker {
             }
             accepting.iter().for_each(tokio::task::JoinHandle::abort);
             loop {
-                let by = stop.borrow_and_update().unwrap_or_else(Instant::now);
-                self.stop_by.set(Some(by));
+                let Stop { by, parting } = stop.borrow_and_update().unwrap_or_else(|| Stop::at(Instant::now()));
+                self.stop.set(Some(Stop { by, parting }));
                 self.stopping.notify_waiters();
                 self.lanes().leave(by);
                 let closed = self.closed.notified();

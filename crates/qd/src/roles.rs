@@ -41,7 +41,7 @@ fn proxy(arguments: &[OsString]) -> ExitCode {
 fn proxy_config(arguments: &[OsString]) -> Option<proxy::Config> {
     let mut data: Option<PathBuf> = None;
     let mut listen: Vec<SocketAddr> = Vec::new();
-    let mut threads = 0;
+    let (mut threads, mut take_over) = (0, false);
     let (mut tls_listen, mut terms): (Vec<SocketAddr>, Option<PathBuf>) = (Vec::new(), None);
     for pair in arguments.chunks(2) {
         let [name, value] = pair else { return None };
@@ -50,12 +50,13 @@ fn proxy_config(arguments: &[OsString]) -> Option<proxy::Config> {
             "--listen" => listen.push(value.to_str()?.parse().ok()?),
             "--tls-listen" => tls_listen.push(value.to_str()?.parse().ok()?),
             "--tls-terms" => terms = Some(value.into()),
+            "--take-over" => take_over = value.to_str()?.parse().ok()?,
             "--threads" => threads = value.to_str()?.parse().ok()?,
             _ => return None,
         }
     }
     let tls = terms.map(|terms| proxy::Tls { listen: tls_listen, terms });
-    Some(proxy::Config { threads, tls, ..proxy::Config::new(listen, data?) })
+    Some(proxy::Config { threads, tls, take_over, ..proxy::Config::new(listen, data?) })
 }
 
 fn ended<E: std::error::Error>(result: Result<(), E>) -> ExitCode {

@@ -1,6 +1,6 @@
 //! The proxy's place in the data directory: the lock that makes it the only one, its control socket, its saved table.
 
-use crate::{error::Error, saved_table::Saved};
+use crate::{error::Error, handover, saved_table::Saved};
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
@@ -9,6 +9,9 @@ use std::{
     process,
 };
 use tokio::net::UnixListener;
+
+/// The name of the control socket.
+const CONTROL: &str = "proxy.sock";
 
 /// A data directory that no other proxy uses while this exists.
 pub(crate) struct Home {
@@ -47,12 +50,12 @@ impl Home {
 
     /// Where the table in force is kept.
     pub(crate) fn table_path(&self) -> PathBuf {
-        self.data_dir.join("routes.json")
+        table_path(&self.data_dir)
     }
 
     /// The table that was in force last. What cannot be used is said and left where it is; control sends another.
-    pub(crate) fn load_table(&self) -> Option<Saved> {
-        let path = self.table_path();
+    pub(crate) fn load_table(data_dir: &Path) -> Option<Saved> {
+        let path = table_path(data_dir);
         match Saved::load(&path) {
             Ok(saved) => saved,
             Err(error) => {
@@ -72,9 +75,21 @@ impl Home {
     /// # Errors
     /// When it cannot be opened.
     pub(crate) fn listen(&self) -> Result<UnixListener, Error> {
-        let path = self.socket_path();
+        self.open_socket(CONTROL)
+    }
+
+    /// Opens the socket at which another proxy asks for the listeners, likewise.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn listen_for_newcomers(&self) -> Result<UnixListener, Error> {
+        self.open_socket(handover::SOCKET)
+    }
+
+    fn open_socket(&self, name: &str) -> Result<UnixListener, Error> {
+        let path = self.data_dir.join(name);
         // Under its own name only when nobody else can connect to it any more.
-        let new = self.data_dir.join("proxy.sock.new");
+        let new = self.data_dir.join(format!("{name}.new"));
         let listen = || {
             match fs::remove_file(&new) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -87,16 +102,18 @@ impl Home {
         };
         listen().map_err(|source| Error::ControlSocket { path: path.clone(), source })
     }
+}
 
-    fn socket_path(&self) -> PathBuf {
-        self.data_dir.join("proxy.sock")
-    }
+fn table_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("routes.json")
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
         // A socket left behind does no harm; it is replaced by the next proxy.
-        let _ = fs::remove_file(self.socket_path());
+        for name in [CONTROL, handover::SOCKET] {
+            let _ = fs::remove_file(self.data_dir.join(name));
+        }
     }
 }
 

@@ -52,7 +52,13 @@ impl Peer {
 
     /// Says hello.
     pub(crate) async fn hello(&mut self, started: Time) -> Result<(), Ended> {
-        self.say(&FromProxy::Hello(Hello { version: wire::VERSION, pid: process::id(), started })).await
+        self.say(&FromProxy::Hello(Hello {
+            version: wire::VERSION,
+            pid: process::id(),
+            started,
+            build: crate::build(),
+        }))
+        .await
     }
 
     /// The next message. Losing interest half-way loses nothing.

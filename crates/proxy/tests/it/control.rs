@@ -63,7 +63,9 @@ async fn traffic_goes_on_without_control_and_a_new_one_takes_over() {
 async fn a_peer_of_another_version_is_hung_up_on() {
     let rig = Rig::start().await;
     let mut other = Control::dial(rig.dir.path().join("proxy.sock")).await;
-    other.say(&ToProxy::Hello(Hello { version: wire::VERSION + 1, pid: 1, started: Time(0) })).await;
+    other
+        .say(&ToProxy::Hello(Hello { version: wire::VERSION + 1, pid: 1, started: Time(0), build: String::new() }))
+        .await;
     assert!(matches!(other.hear().await, Some(FromProxy::Hello(_))));
     assert!(other.hear().await.is_none());
 }

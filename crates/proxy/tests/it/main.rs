@@ -11,6 +11,7 @@ mod control;
 mod draining;
 mod forwarding;
 mod guards;
+mod handover;
 mod hostile;
 mod sharing;
 mod tls;

@@ -58,6 +58,19 @@ impl Rig {
         Rig { address: report.listening[0], control, dir, thread: Some(thread), generation: report.generation }
     }
 
+    /// Lets another proxy take over; the one before ends when its connections have. Gives its thread.
+    pub(crate) async fn hand_over(&mut self, threads: usize) -> JoinHandle<Result<(), proxy::Error>> {
+        let mut config = proxy::Config::new(vec![self.address], self.dir.path());
+        (config.threads, config.take_over) = (threads, true);
+        let thread = std::thread::spawn(move || proxy::run(config));
+        // The one before hangs up when it has given its place away.
+        while self.control.hear().await.is_some() {}
+        self.control = Control::connect(self.dir.path()).await;
+        let report = self.control.until("the first report", |_| true).await;
+        assert_eq!((report.listening[0], report.generation), (self.address, self.generation));
+        self.thread.replace(thread).unwrap()
+    }
+
     /// Puts services in force.
     pub(crate) async fn serve(&mut self, services: Vec<ServiceRoutes>) {
         self.generation += 1;
@@ -147,7 +160,9 @@ impl Control {
     /// Connects, as soon as there is something to connect to, and says hello.
     pub(crate) async fn connect(dir: &Path) -> Control {
         let mut control = Control::dial(dir.join("proxy.sock")).await;
-        control.say(&ToProxy::Hello(Hello { version: wire::VERSION, pid: 1, started: Time(0) })).await;
+        control
+            .say(&ToProxy::Hello(Hello { version: wire::VERSION, pid: 1, started: Time(0), build: String::new() }))
+            .await;
         assert!(matches!(control.hear().await, Some(FromProxy::Hello(hello)) if hello.version == wire::VERSION));
         control
     }

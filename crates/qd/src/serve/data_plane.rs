@@ -1,7 +1,8 @@
 //! The data plane's keeper: finds a running `qd proxy` or starts one, passes it tables, and passes on what it reports.
 //!
-//! The data plane outlives this process on purpose. It is adopted when it speaks our version and listens where it
-//! should; otherwise it is asked to end in order and another takes its place.
+//! The data plane outlives this process on purpose. It is adopted when it is of our build and listens where it should;
+//! otherwise another one is started that takes over its listeners, without a connection lost. Where that fails, one of
+//! another build goes on, and one that cannot be talked to or listens elsewhere is asked to end in order first.
 
 use crate::event_loop::Event;
 use model::{
@@ -36,6 +37,8 @@ const LOG: &str = "proxy.log";
 const LOG_BOUND: u64 = 8 << 20;
 /// How long a started data plane may take to open its socket.
 const START: Duration = Duration::from_secs(10);
+/// How long one may take to take over from another.
+const HANDOVER: Duration = Duration::from_secs(30);
 /// How long a Hello may take.
 const HELLO: Duration = Duration::from_secs(5);
 /// How long the process of a data plane may take to end once it has hung up.
@@ -75,6 +78,8 @@ enum Broken {
     Version(u32),
     #[error("it listens on {0:?}; it is replaced")]
     Elsewhere(Vec<SocketAddr>),
+    #[error("it is of another build than this program; it is replaced")]
+    Build,
     #[error("the socket failed: {0}")]
     Io(#[from] io::Error),
     #[error("what it says cannot be read: {0}")]
@@ -85,6 +90,8 @@ enum Broken {
 pub(crate) async fn keep(settings: Settings, mut tables: watch::Receiver<RouteTable>, events: mpsc::Sender<Event>) {
     let mut child: Option<Child> = None;
     let mut failures = 0;
+    // Which builds could not be replaced by handover, and are put up with.
+    let mut lasting = Vec::new();
     loop {
         if let Some(running) = &mut child
             && let Ok(Some(status)) = running.try_wait()
@@ -94,17 +101,28 @@ pub(crate) async fn keep(settings: Settings, mut tables: watch::Receiver<RouteTa
         }
         match UnixStream::connect(settings.data.join(SOCKET)).await {
             Ok(stream) => {
-                let broken = match link(stream, &settings, &mut tables, &events).await {
+                let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                let broken = match link(stream, &settings, &lasting, &mut tables, &events).await {
                     Ok(()) => return,
                     Err(broken) => broken,
                 };
                 tracing::warn!(%broken, "the link to the data plane is gone");
+                match broken {
+                    Broken::Version(_) | Broken::Elsewhere(_) | Broken::Build => {
+                        match (succeed(&settings, pid).await, &broken) {
+                            (Some(started), _) => child = Some(started),
+                            (None, Broken::Build) => lasting.extend(pid),
+                            (None, _) => shut_down(&settings.data, Span::seconds(10)).await,
+                        }
+                    }
+                    Broken::HungUp | Broken::Silent | Broken::Io(_) | Broken::Wire(_) => {}
+                }
                 failures = 0;
                 if events.send(Event::ProxyLost).await.is_err() {
                     return;
                 }
             }
-            Err(_) if child.is_none() => match start(&settings) {
+            Err(_) if child.is_none() => match start(&settings, false) {
                 Ok(started) => {
                     child = Some(started);
                     wait_for_socket(&settings.data, child.as_mut()).await;
@@ -118,7 +136,39 @@ pub(crate) async fn keep(settings: Settings, mut tables: watch::Receiver<RouteTa
     }
 }
 
-fn start(settings: &Settings) -> io::Result<Child> {
+/// Starts a data plane that takes over the listeners of the one that runs, and waits until it has its socket. `None`: it did
+/// not come so far, and the other one goes on.
+async fn succeed(settings: &Settings, before: Option<i32>) -> Option<Child> {
+    let mut child = match start(settings, true) {
+        Ok(child) => child,
+        Err(error) => {
+            tracing::error!(%error, "another data plane could not be started");
+            return None;
+        }
+    };
+    let other = async {
+        loop {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return false;
+            }
+            let answers = UnixStream::connect(settings.data.join(SOCKET)).await.ok();
+            if answers.is_some_and(|stream| stream.peer_cred().ok().and_then(|peer| peer.pid()) != before) {
+                return true;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if timeout(HANDOVER, other).await.unwrap_or(false) {
+        tracing::info!("another data plane has taken over; no connection was lost");
+        return Some(child);
+    }
+    tracing::warn!(log = %settings.data.join(LOG).display(), "another data plane could not take over");
+    // It has ended, or must: two are one too many.
+    let _ = child.kill().and_then(|()| child.wait());
+    None
+}
+
+fn start(settings: &Settings, take_over: bool) -> io::Result<Child> {
     let path = settings.data.join(LOG);
     if path.metadata().is_ok_and(|m| m.len() > LOG_BOUND) {
         std::fs::rename(&path, path.with_extension("log.1"))?;
@@ -133,6 +183,9 @@ fn start(settings: &Settings) -> io::Result<Child> {
         .arg(&settings.data)
         .arg("--threads")
         .arg(settings.threads.to_string());
+    if take_over {
+        command.arg("--take-over").arg("true");
+    }
     for address in &settings.listen {
         command.arg("--listen").arg(address.to_string());
     }
@@ -160,21 +213,26 @@ async fn wait_for_socket(data: &Path, child: Option<&mut Child>) {
 }
 
 /// Talks with a data plane until the link breaks (an error) or nobody listens to events any more.
+/// `lasting`: processes that may be of another build.
 async fn link(
     mut stream: UnixStream,
     settings: &Settings,
+    lasting: &[i32],
     tables: &mut watch::Receiver<RouteTable>,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), Broken> {
-    let hello = Hello { version: wire::VERSION, pid: std::process::id(), started: super::clock::wall() };
+    let hello =
+        Hello { version: wire::VERSION, pid: std::process::id(), started: super::clock::wall(), build: proxy::build() };
     stream.write_all(&wire::encode(&ToProxy::Hello(hello))?).await?;
     let mut decoder = Decoder::default();
     let first = timeout(HELLO, receive(&mut stream, &mut decoder)).await.map_err(|_| Broken::Silent)??;
-    if let FromProxy::Hello(theirs) = &first
-        && theirs.version != wire::VERSION
-    {
-        replace(&mut stream).await?;
-        return Err(Broken::Version(theirs.version));
+    if let FromProxy::Hello(theirs) = &first {
+        if theirs.version != wire::VERSION {
+            return Err(Broken::Version(theirs.version));
+        }
+        if theirs.build != proxy::build() && !lasting.iter().any(|pid| u32::try_from(*pid) == Ok(theirs.pid)) {
+            return Err(Broken::Build);
+        }
     }
     // The table that is wanted now is sent whatever it is: the data plane refuses it if it has a newer one.
     tables.mark_changed();
@@ -188,7 +246,6 @@ async fn link(
                         let fits = listens_as_wanted(&settings.listen, &report.listening)
                             && listens_as_wanted(&settings.listen_tls, &report.listening_tls);
                         if !adopted && !fits {
-                            replace(&mut stream).await?;
                             return Err(Broken::Elsewhere([report.listening, report.listening_tls].concat()));
                         }
                         adopted = true;
@@ -211,13 +268,6 @@ async fn link(
             }
         }
     }
-}
-
-/// Asks a data plane that cannot be adopted to end, and gives it a moment to free its addresses.
-async fn replace(stream: &mut UnixStream) -> Result<(), Broken> {
-    stream.write_all(&wire::encode(&ToProxy::Shutdown(Span::seconds(10)))?).await?;
-    drop(timeout(Duration::from_secs(12), gone(stream)).await);
-    Ok(())
 }
 
 /// Waits until the process at the other end has ended: a little after it has hung up, and with it the last hold on its
@@ -256,7 +306,8 @@ async fn receive(stream: &mut UnixStream, decoder: &mut Decoder) -> Result<FromP
 /// Asks a running data plane to let what is in flight end, for at most `drain`, and waits until it has gone.
 pub(crate) async fn shut_down(data: &Path, drain: Span) {
     let Ok(mut stream) = UnixStream::connect(data.join(SOCKET)).await else { return };
-    let hello = Hello { version: wire::VERSION, pid: std::process::id(), started: super::clock::wall() };
+    let hello =
+        Hello { version: wire::VERSION, pid: std::process::id(), started: super::clock::wall(), build: proxy::build() };
     for message in [ToProxy::Hello(hello), ToProxy::Shutdown(drain)] {
         let Ok(frame) = wire::encode(&message) else { return };
         if stream.write_all(&frame).await.is_err() {

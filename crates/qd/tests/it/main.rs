@@ -14,6 +14,7 @@ mod processes;
 mod release;
 mod site;
 mod traffic;
+mod upgrade;
 mod wait;
 
 mod access;
