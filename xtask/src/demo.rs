@@ -34,9 +34,8 @@ const DEAD: Duration = Duration::from_secs(2);
 
 /// Requests per second.
 const RATE: f64 = 200.0;
-/// How releases take over: quicker than by default, so that the demo is over soon.
-const ROLLOUT: &str =
-    "steps = [\"5 %\", \"20 %\", \"50 %\"]\nstep_time = \"2s\"\ndeadline = \"2m\"\nhold_back = \"3s\"\n";
+/// How releases take over: as by default, but for waits that would only keep the spectator.
+const ROLLOUT: &str = "deadline = \"2m\"\nhold_back = \"3s\"\n";
 
 const FAILING: &str = "v3";
 const SLOW: &str = "v4";

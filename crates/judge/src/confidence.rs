@@ -28,7 +28,9 @@ pub(crate) fn rate(hits: u64, units: u64) -> [f64; 2] {
         return [0.0, 1.0];
     }
     let seen = hits as f64 / units as f64;
-    let excluded = |p: f64| evidence_against(p, hits as f64, units as f64) >= -ALPHA.ln();
+    let (hits, units) = (hits as f64, units as f64);
+    let mixture = ln_mixture(hits, units);
+    let excluded = |p: f64| mixture - ln_likelihood(p, hits, units) >= -ALPHA.ln();
     // The evidence grows with the distance from the rate seen, on either side.
     let bound = |far: f64| {
         if !excluded(far) {
@@ -50,7 +52,10 @@ fn quantile(q: f64, latencies: &Histogram) -> LatencyBounds {
     if units == 0 {
         return LatencyBounds { at_least_us: 0, at_most_us: None };
     }
-    let excluded = |below: u64| evidence_against(q, below as f64, units as f64) >= -ALPHA.ln();
+    let excluded = |below: u64| {
+        let (below, units) = (below as f64, units as f64);
+        ln_mixture(below, units) - ln_likelihood(q, below, units) >= -ALPHA.ln()
+    };
     let usual = (units as f64 * q).round() as u64;
     // How many units may lie at or below the quantile: the fewest and the most that are not excluded.
     let fewest = boundary(usual, 0, excluded);
@@ -76,16 +81,16 @@ fn boundary(inside: u64, far: u64, excluded: impl Fn(u64) -> bool) -> u64 {
     inside
 }
 
-/// The logarithm of what the mixture has won against the rate `p`. Infinite when `p` rules out what was seen.
-fn evidence_against(p: f64, hits: f64, units: f64) -> f64 {
-    let log = |count: f64, p: f64| if count == 0.0 { 0.0 } else { count * p.ln() };
-    let misses = units - hits;
-    let mixture = ln_beta(hits + 0.5, misses + 0.5) - ln_beta(0.5, 0.5);
-    mixture - log(hits, p) - log(misses, 1.0 - p)
+/// The logarithm of how likely the mixture made what was seen; less [`ln_likelihood`], what it has won against a rate.
+fn ln_mixture(hits: f64, units: f64) -> f64 {
+    // The beta function of one half and one half is pi.
+    ln_gamma(hits + 0.5) + ln_gamma(units - hits + 0.5) - ln_gamma(units + 1.0) - std::f64::consts::PI.ln()
 }
 
-fn ln_beta(a: f64, b: f64) -> f64 {
-    ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b)
+/// The logarithm of how likely the rate `p` made what was seen. Minus infinity when `p` rules it out.
+fn ln_likelihood(p: f64, hits: f64, units: f64) -> f64 {
+    let log = |count: f64, p: f64| if count == 0.0 { 0.0 } else { count * p.ln() };
+    log(hits, p) + log(units - hits, 1.0 - p)
 }
 
 /// The logarithm of the gamma function for `x` above zero: Stirling's series (Abramowitz and Stegun 6.1.41), after

@@ -505,16 +505,26 @@ impl Storm {
 mod tests {
     use super::{Weather, run};
 
-    #[test]
-    fn no_storm_breaks_an_invariant() {
+    /// In two halves, for two processors.
+    fn storms(seeds: std::ops::Range<u64>) {
         let mut all = Weather::default();
-        for seed in 0..30 {
+        for seed in seeds {
             match run(seed) {
                 Ok(weather) => all.add(weather),
                 Err(wreck) => panic!("{wreck}"),
             }
         }
         // A storm in which nothing happens proves nothing.
-        assert!(all.accepted > 500 && all.promoted > 100 && all.undone > 50 && all.kills > 100, "{all:?}");
+        assert!(all.accepted > 250 && all.promoted > 50 && all.undone > 25 && all.kills > 50, "{all:?}");
+    }
+
+    #[test]
+    fn no_storm_breaks_an_invariant() {
+        storms(0..15);
+    }
+
+    #[test]
+    fn no_other_storm_breaks_an_invariant() {
+        storms(15..30);
     }
 }

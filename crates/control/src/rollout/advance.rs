@@ -281,15 +281,15 @@ fn forward(
     if rollout.deadline.is_some_and(|deadline| now >= deadline) {
         return overdue(observed, change, rollout, from, evidence.filter(|_| verdict != Verdict::NoData));
     }
-    // Without a request to the canary at this weight, a larger weight would rest on nothing; and while the evidence
-    // leans against it, a larger weight would only harm more users until it is decided.
-    let Some(evidence) = evidence.filter(|e| rested && verdict != Verdict::NoData && !leans_against(e)) else {
-        return Vec::new();
-    };
+    // Without a request to the canary at this weight, a larger weight would rest on nothing.
+    let Some(evidence) = evidence.filter(|_| rested && verdict != Verdict::NoData) else { return Vec::new() };
+    let leaning = leans_against(evidence);
     let next = if rollout.terms.steps.is_empty() {
-        ramp::next(rollout.weight, evidence, per_second(observed, [from, rollout.to]))
+        let most = if leaning { ramp::MOST_IN_DOUBT } else { ramp::MOST };
+        ramp::next(rollout.weight, most, evidence, per_second(observed, [from, rollout.to]))
     } else {
-        rollout.terms.steps.get(step as usize + 1).copied()
+        // A larger step would only harm more users until it is decided.
+        rollout.terms.steps.get(step as usize + 1).copied().filter(|_| !leaning)
     };
     next.map(|next| stepped(step + 1, next)).unwrap_or_default()
 }

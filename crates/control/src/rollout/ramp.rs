@@ -15,6 +15,9 @@ use model::{Evidence, Ratio, Span};
 pub(crate) const FIRST: Ratio = percent(1);
 /// The share that evidence is gathered at until it suffices: no other decides as soon.
 pub(crate) const MOST: Ratio = percent(50);
+/// The same while the evidence leans against the canary. It takes about as many failures to find it at any share, but
+/// longer at a smaller one: a share at which nobody waits for the verdict, and few are concerned if it is a bad one.
+pub(crate) const MOST_IN_DOUBT: Ratio = percent(5);
 /// How long a share is held at least, so that each is seen, by people and by the next report of the data plane.
 pub(crate) const PACE: Span = Span::seconds(1);
 
@@ -25,8 +28,8 @@ const NOTICE: f64 = 1.0;
 /// The share at most doubles, and a step is not worth taking for less than a quarter more.
 const GROWTH: (f64, f64) = (1.25, 2.0);
 
-/// The next share, when it may grow. `per_second`: the requests to both releases together.
-pub(super) fn next(share: Ratio, evidence: &Evidence, per_second: f64) -> Option<Ratio> {
+/// The next share, when it may grow, up to `limit`. `per_second`: the requests to both releases together.
+pub(super) fn next(share: Ratio, limit: Ratio, evidence: &Evidence, per_second: f64) -> Option<Ratio> {
     let (canary, running) = (evidence.canary_bounds.as_ref()?, evidence.running_bounds.as_ref()?);
     let unknown = (canary.failure_rate[1] - running.failure_rate[0]).clamp(1e-6, 1.0);
     let mut most = RISK / unknown;
@@ -35,10 +38,10 @@ pub(super) fn next(share: Ratio, evidence: &Evidence, per_second: f64) -> Option
         most = most.min(left / (per_second * NOTICE * unknown).max(1e-9));
     }
     let now = share.as_f64();
-    let next = most.min(GROWTH.1 * now).min(MOST.as_f64());
+    let next = rounded(most.min(GROWTH.1 * now).min(limit.as_f64()));
     // The last step may be a small one.
-    let worth_it = next >= GROWTH.0 * now || (next > now && next >= MOST.as_f64());
-    worth_it.then(|| rounded(next))
+    let worth_it = next.as_f64() >= GROWTH.0 * now || (next > share && next >= limit);
+    worth_it.then_some(next)
 }
 
 /// In whole percent, or tenths of one below two, for people to read; never up.
@@ -70,7 +73,7 @@ mod tests {
     }
 
     fn grown(percent_now: u32, evidence: &Evidence, per_second: f64) -> String {
-        let next = next(percent(percent_now), evidence, per_second);
+        let next = next(percent(percent_now), MOST, evidence, per_second);
         next.map_or("stays".to_owned(), |share| share.to_string())
     }
 
@@ -79,11 +82,21 @@ mod tests {
         assert_eq!(grown(1, &Evidence::default(), 10.0), "stays", "nothing is known");
         assert_eq!(grown(2, &seen(1.0, 0.0), 10.0), "3 %", "not one canary request need have been good");
         assert_eq!(grown(3, &seen(1.0, 0.0), 10.0), "stays");
+        assert_eq!(grown(3, &seen(0.79, 0.0), 10.0), "stays", "3.8 % is 3 %, and that is no step");
         assert_eq!(grown(3, &seen(0.5, 0.0), 10.0), "6 %");
         assert_eq!(grown(8, &seen(0.2, 0.0), 10.0), "15 %");
         assert_eq!(grown(16, &seen(0.01, 0.0), 10.0), "32 %");
         assert_eq!(grown(45, &seen(0.01, 0.0), 10.0), "50 %");
         assert_eq!(grown(50, &seen(0.01, 0.0), 10.0), "stays");
+    }
+
+    #[test]
+    fn in_doubt_the_share_grows_no_further_than_it_takes_to_decide() {
+        let next = |now| next(percent(now), MOST_IN_DOUBT, &seen(0.01, 0.0), 10.0).map(|share| share.to_string());
+        assert_eq!(
+            [1, 2, 4, 5, 16].map(next),
+            [Some("2 %"), Some("4 %"), Some("5 %"), None, None].map(|s| s.map(str::to_owned))
+        );
     }
 
     #[test]
