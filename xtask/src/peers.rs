@@ -23,6 +23,7 @@ const BENCHED: &[(&str, &str)] = &[
     ("caddy", "caddy"),
     ("wrk", "wrk"),
     ("h2load", "nghttp2-client"),
+    ("openssl", "openssl"),
     ("taskset", "util-linux"),
 ];
 

@@ -1,8 +1,4 @@
 //! What is measured: one row of [`CASES`] for each.
-//!
-//! A case with TLS needs three things: a listener with a certificate in each of the templates in `peers/` and in the table's
-//! neighbour `program.rs` (`Running::https`, beside `http1` and `http2`), a [`Load`] whose address is that one, with
-//! `https://` before it (wrk and h2load both speak TLS), and its rows below.
 
 use super::program::Program::{self, Caddy, Haproxy, Nginx, Qd, QdPlain};
 
@@ -10,9 +6,9 @@ use super::program::Program::{self, Caddy, Haproxy, Nginx, Qd, QdPlain};
 #[derive(Clone, Copy)]
 pub(super) enum Load {
     /// As much as so many clients of HTTP/1.1 can, each on a connection that is kept.
-    Kept { path: &'static str, clients: u32 },
-    /// The same, with a new connection for each request.
-    New { path: &'static str, clients: u32 },
+    Kept { over: Over, path: &'static str, clients: u32 },
+    /// The same, with a new connection for each request, and with a whole handshake where there is one.
+    New { over: Over, path: &'static str, clients: u32 },
     /// The same on connections that are kept, each request to the next of so many paths.
     Spread { paths: usize, clients: u32 },
     /// As much as so many clients of HTTP/2 can, each with so many requests at a time.
@@ -20,6 +16,13 @@ pub(super) enum Load {
     /// Small answers at a share of what the better peer managed in the first case of the round, whatever happens; latency
     /// counts from when a request was due.
     Paced { percent: u32, clients: u32 },
+}
+
+/// How a connection begins.
+#[derive(Clone, Copy)]
+pub(super) enum Over {
+    Clear,
+    Tls,
 }
 
 /// One comparison.
@@ -48,30 +51,44 @@ const TUNED: &[Program] = &[Nginx, Haproxy, Qd];
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "1 KiB, 64 clients, connections kept",
-        load: Load::Kept { path: "/1k", clients: 64 },
+        load: Load::Kept { over: Over::Clear, path: "/1k", clients: 64 },
         routes: 1,
         programs: &[Nginx, Haproxy, Caddy, Qd, QdPlain],
         length: Length::Always,
     },
     Case {
         name: "1 KiB, 512 clients, connections kept",
-        load: Load::Kept { path: "/1k", clients: 512 },
+        load: Load::Kept { over: Over::Clear, path: "/1k", clients: 512 },
         routes: 1,
         programs: TUNED,
         length: Length::FullOnly,
     },
     Case {
         name: "100 KiB, 64 clients, connections kept",
-        load: Load::Kept { path: "/100k", clients: 64 },
+        load: Load::Kept { over: Over::Clear, path: "/100k", clients: 64 },
         routes: 1,
         programs: &[Nginx, Haproxy, Caddy, Qd],
         length: Length::Always,
     },
     Case {
         name: "1 KiB, 64 clients, a connection for each request",
-        load: Load::New { path: "/1k", clients: 64 },
+        load: Load::New { over: Over::Clear, path: "/1k", clients: 64 },
         routes: 1,
         programs: &[Nginx, Haproxy, Caddy, Qd],
+        length: Length::Always,
+    },
+    Case {
+        name: "1 KiB, TLS, 64 clients, connections kept",
+        load: Load::Kept { over: Over::Tls, path: "/1k", clients: 64 },
+        routes: 1,
+        programs: TUNED,
+        length: Length::Always,
+    },
+    Case {
+        name: "1 KiB, TLS, 64 clients, a connection for each request",
+        load: Load::New { over: Over::Tls, path: "/1k", clients: 64 },
+        routes: 1,
+        programs: TUNED,
         length: Length::Always,
     },
     Case {

@@ -2,7 +2,7 @@
 //! rate.
 
 use super::{
-    case::Load,
+    case::{Load, Over},
     program::{Ground, Running},
 };
 use crate::{
@@ -49,13 +49,15 @@ pub(super) fn run(ground: &Ground, proxy: &Running, load: Load, seconds: u32, ra
 
 fn send(ground: &Ground, proxy: &Running, load: Load, seconds: u32, rate: f64) -> Result<Sample, Error> {
     match load {
-        Load::Kept { path, clients } => wrk(proxy.http1, path, clients, seconds, &[], &[]),
-        Load::New { path, clients } => wrk(proxy.http1, path, clients, seconds, &["-H", "Connection: close"], &[]),
+        Load::Kept { over, path, clients } => wrk(&url(proxy, over, path), clients, seconds, &[], &[]),
+        Load::New { over, path, clients } => {
+            wrk(&url(proxy, over, path), clients, seconds, &["-H", "Connection: close"], &[])
+        }
         Load::Spread { paths, clients } => {
             let script = ground.dir.join("paths.lua");
             fs::write(&script, PATHS).map_err(|source| Error::Write { path: script.clone(), source })?;
             let (script, paths) = (script.display().to_string(), paths.to_string());
-            wrk(proxy.http1, "/", clients, seconds, &["-s", &script], &["--", &paths])
+            wrk(&url(proxy, Over::Clear, "/"), clients, seconds, &["-s", &script], &["--", &paths])
         }
         Load::Http2 { path, clients, streams } => h2load(proxy.http2, path, clients, streams, seconds),
         Load::Paced { percent, clients } => {
@@ -64,23 +66,24 @@ fn send(ground: &Ground, proxy: &Running, load: Load, seconds: u32, rate: f64) -
     }
 }
 
+fn url(proxy: &Running, over: Over, path: &str) -> String {
+    match over {
+        Over::Clear => format!("http://{}{path}", proxy.http1),
+        // By a name, because that is what a handshake asks for.
+        Over::Tls => format!("https://localhost:{}{path}", proxy.https.port()),
+    }
+}
+
 /// The command that sends as much as goes by HTTP/1.1.
-pub(super) fn wrk_command(
-    at: SocketAddr,
-    path: &str,
-    clients: u32,
-    seconds: u32,
-    more: &[&str],
-    last: &[&str],
-) -> Command {
+pub(super) fn wrk_command(url: &str, clients: u32, seconds: u32, more: &[&str], last: &[&str]) -> Command {
     let mut command = Command::new("wrk");
     command.args(["-t1", "--latency", "--timeout", "10s"]).arg(format!("-c{clients}")).arg(format!("-d{seconds}s"));
-    command.args(more).arg(format!("http://{at}{path}")).args(last);
+    command.args(more).arg(url).args(last);
     command
 }
 
-fn wrk(at: SocketAddr, path: &str, clients: u32, seconds: u32, more: &[&str], last: &[&str]) -> Result<Sample, Error> {
-    let said = output(&mut wrk_command(at, path, clients, seconds, more, last))?;
+fn wrk(url: &str, clients: u32, seconds: u32, more: &[&str], last: &[&str]) -> Result<Sample, Error> {
+    let said = output(&mut wrk_command(url, clients, seconds, more, last))?;
     wrk_sample(&said).ok_or_else(|| Error::Site(format!("wrk says something else than usual:\n{said}")))
 }
 

@@ -12,6 +12,7 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -100,6 +101,8 @@ pub(super) struct Running {
     pub(super) http1: SocketAddr,
     /// Where HTTP/2 is spoken, without TLS.
     pub(super) http2: SocketAddr,
+    /// Where HTTP/1.1 is spoken over TLS.
+    pub(super) https: SocketAddr,
     pub(super) process: Process,
     /// The line to `qd proxy`, which gets its reports as `qd serve` does.
     pub(super) link: Option<Link>,
@@ -110,11 +113,13 @@ impl Running {
     /// Starts a program with so many routes, and waits until it answers.
     pub(super) fn start(ground: &Ground, program: Program, routes: usize) -> Result<Running, Error> {
         let dir = fresh(&ground.dir, "proxy")?;
-        let [http1, http2] = [free_address()?, free_address()?];
+        let [http1, http2, https] = [free_address()?, free_address()?, free_address()?];
         let text = |template: &str, routes: String| {
             let text = ground.filled(template).replace("@routes@", routes.trim_end());
-            let text = text.replace("@http1@", &http1.to_string()).replace("@http2@", &http2.to_string());
-            text.replace("@http1_port@", &http1.port().to_string()).replace("@http2_port@", &http2.port().to_string())
+            [("http1", http1), ("http2", http2), ("https", https)].iter().fold(text, |text, (name, at)| {
+                let text = text.replace(&format!("@{name}@"), &at.to_string());
+                text.replace(&format!("@{name}_port@"), &at.port().to_string())
+            })
         };
         let core = ground.cores.proxy;
         let mut http2_at = http2;
@@ -139,9 +144,13 @@ impl Running {
                 http2_at = http1;
                 let watch = if program == Program::Qd { Watch::Canary } else { Watch::Nothing };
                 write(&dir.join("routes.json"), &table::saved(&table::table(1, &ground.origins, routes, watch)))?;
-                let (qd, at) = (shown(&ground.qd), http1.to_string());
-                let words = [&qd, "proxy", "--data", &shown(&dir), "--listen", &at, "--threads", "1"];
-                Process::start(&dir, core, &words, &[])?
+                let terms = dir.join("tls.json");
+                write(&terms, &table::tls_terms(&ground.certificate()))?;
+                let [qd, data, terms] = [&ground.qd, &dir, &terms].map(|path| shown(path));
+                let [at, at_tls] = [http1, https].map(|at| at.to_string());
+                let words = [&qd, "proxy", "--data", &data, "--threads", "1", "--listen", &at];
+                let tls = ["--tls-listen", &at_tls, "--tls-terms", &terms];
+                Process::start(&dir, core, &[&words[..], &tls].concat(), &[])?
             }
         };
         wait(&mut process, program.name(), &dir, http1)?;
@@ -149,7 +158,7 @@ impl Running {
             Program::Qd | Program::QdPlain => Some(Link::connect(&dir)?),
             Program::Nginx | Program::Haproxy | Program::Caddy => None,
         };
-        Ok(Running { http1, http2: http2_at, process, link, dir })
+        Ok(Running { http1, http2: http2_at, https, process, link, dir })
     }
 
     /// Fails when a guard has tripped: nothing was wrong, and without a canary less would have been measured.
@@ -162,11 +171,50 @@ impl Running {
 }
 
 impl Ground {
+    /// Makes a certificate, for everybody the same.
+    pub(super) fn certify(&self) -> Result<(), Error> {
+        let pem = shown(&self.certificate());
+        let mut command = Command::new("openssl");
+        command.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "30",
+        ]);
+        command.args([
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            &pem,
+            "-out",
+            "-",
+        ]);
+        let done = command.output().map_err(|source| Error::Start { command: "openssl".into(), source })?;
+        if !done.status.success() {
+            return Err(Error::Failed { command: "openssl req".into(), status: done.status });
+        }
+        let key = fs::read_to_string(&pem).map_err(|source| Error::Read { path: pem.clone().into(), source })?;
+        write(&self.certificate(), &(String::from_utf8_lossy(&done.stdout).into_owned() + &key))
+    }
+
+    /// The certificate and its key, in one file.
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.dir.join("certificate.pem")
+    }
+
     /// A template with what does not change in a run.
     fn filled(&self, template: &str) -> String {
         let user = if request::is_root() { "user root;" } else { "" };
         let names = ["@running_1@", "@running_2@", "@canary_1@", "@canary_2@"];
         let text = template.replace("@user@\n", &format!("{user}\n"));
+        let text = text.replace("@certificate@", &shown(&self.certificate()));
         names.iter().zip(self.origins).fold(text, |text, (name, at)| text.replace(name, &at.to_string()))
     }
 }

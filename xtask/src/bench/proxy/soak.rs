@@ -36,7 +36,7 @@ pub(in crate::bench) fn measure(workspace: &Workspace, options: &Options) -> Res
         let time = Duration::from_secs(60 * u64::from(options.minutes));
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let script = script.display().to_string();
-        let mut load = wrk_command(proxy.http1, "/", CLIENTS, seconds, &["-s", &script], &[]);
+        let mut load = wrk_command(&format!("http://{}/", proxy.http1), CLIENTS, seconds, &["-s", &script], &[]);
         let start = |source| Error::Start { command: "wrk".into(), source };
         let mut load = load.stdout(Stdio::piped()).spawn().map_err(start)?;
         let run = swap_and_watch(ground, &mut proxy, time);

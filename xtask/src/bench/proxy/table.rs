@@ -87,6 +87,11 @@ pub(super) fn saved(table: &Value) -> String {
     json!({ "version": VERSION, "table": table, "tripped": [] }).to_string()
 }
 
+/// On which terms it speaks TLS: with the certificate and the key in this file.
+pub(super) fn tls_terms(certificate: &Path) -> String {
+    json!({ "certificates": [{ "chain": certificate, "key": certificate }] }).to_string()
+}
+
 /// Whether a guard has tripped, as saved in this data directory.
 pub(super) fn has_tripped(dir: &Path) -> Result<bool, Error> {
     let path = dir.join("routes.json");
