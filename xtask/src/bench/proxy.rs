@@ -40,7 +40,7 @@ struct Size {
     patience: Duration,
 }
 
-const FULL: Size = Size { seconds: 2, rounds: 5, idle_rounds: 3, idle: 10_000, patience: Duration::from_secs(150) };
+const FULL: Size = Size { seconds: 2, rounds: 5, idle_rounds: 3, idle: 10_000, patience: Duration::from_secs(120) };
 const QUICK: Size = Size { seconds: 1, rounds: 2, idle_rounds: 1, idle: 10_000, patience: Duration::from_secs(20) };
 
 /// Measures all of it; the figures as Markdown.
@@ -140,7 +140,7 @@ fn rounds(ground: &Ground, size: &Size, options: &Options) -> Result<Vec<Outcome
                 samples.push(sample);
             }
             if rate == 0.0 {
-                rate = outcome.best_per_second();
+                rate = outcome.least_per_second(case::TUNED);
             }
         }
     }

@@ -13,8 +13,8 @@ pub(super) enum Load {
     Spread { paths: usize, clients: u32 },
     /// As much as so many clients of HTTP/2 can, each with so many requests at a time.
     Http2 { path: &'static str, clients: u32, streams: u32 },
-    /// Small answers at a share of what the better peer managed in the first case of the round, whatever happens; latency
-    /// counts from when a request was due.
+    /// Small answers at a share of what the slowest of [`TUNED`] managed in the first case of the round, whatever happens: the
+    /// same rate for all of them. Latency counts from when a request was due.
     Paced { percent: u32, clients: u32 },
 }
 
@@ -45,7 +45,7 @@ pub(super) enum Length {
 
 const ROUTES: usize = 1_000;
 /// Without Caddy, which looks through its routes one by one, and where its figures would add nothing.
-const TUNED: &[Program] = &[Nginx, Haproxy, Qd];
+pub(super) const TUNED: &[Program] = &[Nginx, Haproxy, Qd];
 
 /// All of them. The first is the one that rates are shares of.
 pub(super) const CASES: &[Case] = &[
@@ -113,14 +113,14 @@ pub(super) const CASES: &[Case] = &[
         length: Length::FullOnly,
     },
     Case {
-        name: "1 KiB, at 50 % of what the better peer can",
+        name: "1 KiB, at 50 % of what the slowest of these can",
         load: Load::Paced { percent: 50, clients: 128 },
         routes: 1,
         programs: TUNED,
         length: Length::Always,
     },
     Case {
-        name: "1 KiB, at 80 % of what the better peer can",
+        name: "1 KiB, at 80 % of what the slowest of these can",
         load: Load::Paced { percent: 80, clients: 128 },
         routes: 1,
         programs: TUNED,

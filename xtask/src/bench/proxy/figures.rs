@@ -58,10 +58,10 @@ impl Outcome {
         Outcome { case, samples: case.programs.iter().map(|program| (*program, Vec::new())).collect() }
     }
 
-    /// Requests per second of the better peer in the last round.
-    pub(super) fn best_per_second(&self) -> f64 {
-        let peers = self.samples.iter().filter(|(program, _)| program.is_peer());
-        peers.filter_map(|(_, samples)| samples.last()).map(|sample| sample.per_second).fold(0.0, f64::max)
+    /// Requests per second of the slowest of some programs in the last round.
+    pub(super) fn least_per_second(&self, of: &[Program]) -> f64 {
+        let these = self.samples.iter().filter(|(program, _)| of.contains(program));
+        these.filter_map(|(_, samples)| samples.last()).map(|sample| sample.per_second).fold(f64::INFINITY, f64::min)
     }
 
     fn values(&self, program: Program, measure: &Measure) -> Option<Values> {

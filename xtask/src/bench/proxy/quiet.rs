@@ -11,7 +11,7 @@ use std::{
 /// How much of a core others may take while something is measured.
 const DISTURBED: f64 = 0.25;
 /// For how long it must have been less before something is measured.
-const LOOK: Duration = Duration::from_millis(300);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The patience that is left.
 pub(super) struct Quiet(Duration);
