@@ -1,6 +1,7 @@
 //! Measures, and writes what was measured to docs/benchmarks.md: each part replaces its own section there, between its
 //! markers, with the command that repeats it and the machine it ran on. There is no date: the commit has one.
 
+mod proxy;
 mod rollouts;
 mod spine;
 
@@ -9,7 +10,7 @@ use crate::{
     workspace::{Workspace, output, shown},
 };
 use clap::ValueEnum;
-use std::fs;
+use std::{fs, path::PathBuf};
 
 const PAGE: &str = "docs/benchmarks.md";
 const PREFACE: &str =
@@ -24,12 +25,30 @@ pub(crate) enum What {
     Fold,
     /// Errors of the judge and how soon it decides
     Judge,
+    /// The data plane beside nginx, HAProxy and Caddy; takes a quarter of an hour
+    Proxy,
+    /// The data plane under full load for a long time, while its tables change
+    Soak,
     /// Bad releases found by the real program under real traffic; takes a quarter of an hour
     Rollouts,
     /// Starting, deploying, memory, and a hundred deploys under load
     Spine,
     /// All of it
     All,
+}
+
+/// How to measure, where there is a choice.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// `proxy` in a minute or two. It prints the figures and leaves the page alone
+    #[arg(long)]
+    quick: bool,
+    /// Measure this executable in `proxy` and `soak`, instead of building one
+    #[arg(long, value_name = "EXECUTABLE")]
+    qd: Option<PathBuf>,
+    /// How long `soak` goes on
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    minutes: u32,
 }
 
 /// A section of the page and what measures for it.
@@ -46,11 +65,16 @@ enum By {
     /// One that needs a directory to measure in, on the disk that builds are on.
     ExampleOnDisk { package: &'static str, example: &'static str },
     /// A measurement of this program's own, from outside.
-    Own(fn(&Workspace) -> Result<String, Error>),
+    Own(fn(&Workspace, &Options) -> Result<String, Error>),
 }
 
 const SECTIONS: &[Section] = &[
-    Section { what: What::Spine, name: "spine", title: "The whole", by: By::Own(spine::measure) },
+    Section {
+        what: What::Spine,
+        name: "spine",
+        title: "The whole",
+        by: By::Own(|workspace, _| spine::measure(workspace)),
+    },
     Section {
         what: What::Ledger,
         name: "ledger",
@@ -63,11 +87,18 @@ const SECTIONS: &[Section] = &[
         title: "The fold",
         by: By::Example { package: "control", example: "fold_rate", told: &[] },
     },
+    Section { what: What::Proxy, name: "proxy", title: "The data plane beside others", by: By::Own(proxy::measure) },
+    Section {
+        what: What::Soak,
+        name: "soak",
+        title: "The data plane for a long time",
+        by: By::Own(proxy::soak::measure),
+    },
     Section {
         what: What::Rollouts,
         name: "rollouts",
         title: "Bad releases, end to end",
-        by: By::Own(rollouts::measure),
+        by: By::Own(|workspace, _| rollouts::measure(workspace)),
     },
     Section {
         what: What::Judge,
@@ -78,7 +109,9 @@ const SECTIONS: &[Section] = &[
 ];
 
 /// Measures and writes.
-pub(crate) fn run(workspace: &Workspace, what: What) -> Result<(), Error> {
+pub(crate) fn run(workspace: &Workspace, what: What, options: &Options) -> Result<(), Error> {
+    // Before anything is measured: some bind this program to a part of the machine.
+    let machine = machine();
     for section in SECTIONS.iter().filter(|section| what == What::All || what == section.what) {
         let (repeat, figures) = match section.by {
             By::Example { package, example, told } => {
@@ -98,10 +131,13 @@ pub(crate) fn run(workspace: &Workspace, what: What) -> Result<(), Error> {
                 }
                 (shown, figures?)
             }
-            By::Own(measure) => (format!("cargo xtask bench {}", section.name), measure(workspace)?),
+            By::Own(measure) => (format!("cargo xtask bench {}", section.name), measure(workspace, options)?),
         };
         print!("{figures}");
-        let text = format!("`{repeat}` on {}.\n\n{}", machine(), as_markdown(&figures));
+        if options.quick {
+            continue;
+        }
+        let text = format!("`{repeat}` on {machine}.\n\n{}", as_markdown(&figures));
         let page = if workspace.root.join(PAGE).exists() { workspace.read(PAGE)? } else { PREFACE.to_owned() };
         workspace.write(PAGE, &with_section(&page, section.name, section.title, &text))?;
     }

@@ -25,9 +25,7 @@ pub(crate) enum Error {
     Tests { run: u64, failed: u64 },
     #[error("{} has no results", path.display())]
     NoResults { path: PathBuf },
-    #[error(
-        "programs are missing that the tests run against: {missing}. Install them: sudo apt-get install {packages}"
-    )]
+    #[error("programs are missing that this runs against: {missing}. Install them: sudo apt-get install {packages}")]
     Peers { missing: String, packages: String },
     #[error("{0}")]
     Load(String),

@@ -50,6 +50,8 @@ enum Task {
     Bench {
         /// What to measure
         what: bench::What,
+        #[command(flatten)]
+        options: bench::Options,
     },
     /// Run the simulator with random faults, one run per seed
     Storm {
@@ -87,7 +89,7 @@ fn run(task: Task) -> Result<(), Error> {
         Task::Gen { check: true } => generated::check(&Workspace::load()?),
         Task::Gen { check: false } => generated::write(&Workspace::load()?),
         Task::Load(options) => load::run(options),
-        Task::Bench { what } => bench::run(&Workspace::load()?, what),
+        Task::Bench { what, options } => bench::run(&Workspace::load()?, what, &options),
         Task::Storm { seeds, first } => storm::run(&Workspace::load()?, seeds, first),
     }
 }

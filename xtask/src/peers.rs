@@ -1,4 +1,4 @@
-//! The programs that are not ours and that the tests run against: they come from Debian.
+//! The programs that are not ours and that the tests and the benches run against: they come from Debian.
 
 use crate::{
     error::Error,
@@ -16,9 +16,29 @@ const PEERS: &[(&str, &str)] = &[
     ("curl", "curl"),
 ];
 
+/// The same for the bench of the data plane.
+const BENCHED: &[(&str, &str)] = &[
+    ("nginx", "nginx-light"),
+    ("haproxy", "haproxy"),
+    ("caddy", "caddy"),
+    ("wrk", "wrk"),
+    ("h2load", "nghttp2-client"),
+    ("openssl", "openssl"),
+    ("taskset", "util-linux"),
+];
+
 /// Installs those that are missing when we are root, and says so; otherwise says what to install.
 pub(crate) fn provide() -> Result<(), Error> {
-    let missing: Vec<(&str, &str)> = PEERS.iter().copied().filter(|(program, _)| !is_installed(program)).collect();
+    provide_all(PEERS)
+}
+
+/// Those of the bench of the data plane.
+pub(crate) fn provide_for_benches() -> Result<(), Error> {
+    provide_all(BENCHED)
+}
+
+fn provide_all(peers: &[(&'static str, &'static str)]) -> Result<(), Error> {
+    let missing: Vec<(&str, &str)> = peers.iter().copied().filter(|(program, _)| !is_installed(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -28,7 +48,7 @@ pub(crate) fn provide() -> Result<(), Error> {
     if !is_root() {
         return Err(Error::Peers { missing: programs, packages });
     }
-    println!("The tests run against programs that are not installed: {programs}. Installing from Debian: {packages}");
+    println!("This runs against programs that are not installed: {programs}. Installing from Debian: {packages}");
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command.args(["-qq", "-o", "Dpkg::Use-Pty=0"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
