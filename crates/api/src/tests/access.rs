@@ -48,6 +48,7 @@ async fn every_endpoint_asks_policy() {
         GET /v1/health                       200    200    200
         GET /v1/whoami                       200    200    200
         GET /v1/openapi.json                 200    200    200
+        GET /metrics                         200    200    403
         GET /v1/status                       200    200    403
         GET /v1/services/{service}           404    404    403
         GET /v1/changes                      200    200    403
