@@ -12,11 +12,25 @@ use crate::{
     ticket::{Bet, Ticket},
     worker::Worker,
 };
-use http::{HeaderMap, HeaderValue, Request};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderName, HeaderValue, header::COOKIE};
 use model::{ArmRole, Ratio};
 use std::{rc::Rc, time::Instant};
 use tokio::time::timeout_at;
+
+/// What assignment looks at in a request.
+pub(crate) trait Asked {
+    /// Whom it is for, with or without a port.
+    fn host(&self) -> &[u8];
+
+    /// Its path, without a query.
+    fn path(&self) -> &str;
+
+    /// How many bytes its body has at least.
+    fn least_body(&self) -> u64;
+
+    /// The values of a field.
+    fn fields<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]>;
+}
 
 /// A request with the release that will answer it.
 pub(crate) struct Assigned {
@@ -29,23 +43,18 @@ pub(crate) struct Assigned {
 }
 
 /// Finds the service and assigns the request to one of its releases. Waits for a while when no instance is there.
-pub(crate) async fn admit(
-    client: &Client,
-    request: &Request<Incoming>,
-    host: &HeaderValue,
-    began: Instant,
-) -> Result<Assigned, Refusal> {
+pub(crate) async fn admit(client: &Client, request: &impl Asked, began: Instant) -> Result<Assigned, Refusal> {
     let worker = &client.worker;
     let mut given = None;
     let mut waiting = None;
     loop {
         let lanes = worker.lanes();
-        let lane = find(&lanes, request, host)?;
+        let lane = find(&lanes, request)?;
         let service = &lane.service;
-        if request.body().size_hint().lower() > service.traffic.max_body.0 {
+        if request.least_body() > service.traffic.max_body.0 {
             return Err(Refusal::TooLarge(service.traffic.max_body, service.key.clone()));
         }
-        let user = User::of(lane, request.headers(), client, &mut given);
+        let user = User::of(lane, request, client, &mut given);
         let Some((arm, weight)) = lane.choose(worker, &user) else {
             return Err(Refusal::NoRelease(service.key.clone()));
         };
@@ -76,11 +85,11 @@ pub(crate) async fn admit(
     }
 }
 
-fn find<'a>(lanes: &'a Lanes, request: &Request<Incoming>, host: &HeaderValue) -> Result<&'a Rc<Lane>, Refusal> {
-    let path = request.uri().path();
-    lanes.find(host.as_bytes(), path.as_bytes()).ok_or_else(|| match lanes.table.services.is_empty() {
+fn find<'a>(lanes: &'a Lanes, request: &impl Asked) -> Result<&'a Rc<Lane>, Refusal> {
+    let (host, path) = (request.host(), request.path());
+    lanes.find(host, path.as_bytes()).ok_or_else(|| match lanes.table.services.is_empty() {
         true => Refusal::NoTable,
-        false => Refusal::no_route(host.as_bytes(), path),
+        false => Refusal::no_route(host, path),
     })
 }
 
@@ -96,16 +105,16 @@ enum User {
 
 impl User {
     /// `given` keeps the value given to a new user while the request is assigned again.
-    fn of(lane: &Lane, headers: &HeaderMap, client: &Client, given: &mut Option<u64>) -> User {
+    fn of(lane: &Lane, request: &impl Asked, client: &Client, given: &mut Option<u64>) -> User {
         let service = &lane.service;
         match &service.sticky {
             None => User::Anyone,
             Some(Key::Client) => User::Known(unit_hash(client.address.as_bytes(), service.salt)),
-            Some(Key::Header(name)) => match headers.get(name) {
-                Some(value) => User::Known(unit_hash(value.as_bytes(), service.salt)),
+            Some(Key::Header(name)) => match request.fields(name).next() {
+                Some(value) => User::Known(unit_hash(value, service.salt)),
                 None => User::Anyone,
             },
-            Some(Key::Cookie(name)) => match headers::cookie(headers, name) {
+            Some(Key::Cookie(name)) => match headers::cookie(request.fields(&COOKIE), name) {
                 Some(value) => User::Known(unit_hash(value, service.salt)),
                 None => {
                     let value = *given.get_or_insert_with(|| client.worker.random.next());

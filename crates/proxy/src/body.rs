@@ -232,7 +232,7 @@ impl Relay {
     fn finish(&mut self) {
         self.ticket.settle(Outcome::Answered);
         if let (Some(connection), Some(upstream)) = (self.connection.take(), self.ticket.upstream()) {
-            upstream.keep(connection, Instant::now());
+            upstream.keep(&upstream.connections, connection, Instant::now());
         }
     }
 }

@@ -2,14 +2,16 @@
 //! when it begins with that protocol's preface.
 
 use crate::{
+    buffers::Buffer,
     client_io::{ClientIo, Pace, Times},
     forward,
     listen::Begins,
+    plain,
     stream::{Agreed, Stream},
     tls,
     worker::{Open, Worker},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderValue;
 use hyper::{
     rt::Executor,
@@ -17,7 +19,17 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioTimer;
-use std::{cell::Cell, io, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -26,9 +38,6 @@ use tokio::{
 
 /// What an HTTP/2 connection begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How much is read to tell the protocol: enough for most request heads to arrive with it.
-const FIRST_READ: usize = 2048;
 
 /// After a refusal, how long and how much of what the client still sends is read and thrown away. Closing at once would
 /// reset the connection, and the client would lose the answer that is on its way.
@@ -56,60 +65,98 @@ pub(crate) struct Client {
 }
 
 /// Serves a connection until it ends.
+///
+/// Each stage is in a place of its own, so that a connection is as large as what it does, and small while it does nothing.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, begins: Begins) {
     let open = worker.open();
-    let limits = &worker.shared.limits;
-    let times = Times { head: limits.head_time, keep_alive: limits.keep_alive, write_stall: limits.write_stall };
-    let pace = Pace::new();
-    // Without it, small responses may wait for an acknowledgement. A socket that refuses it works all the same.
-    let _ = stream.set_nodelay(true);
-    let met = match (begins, &worker.shared.tls) {
-        (Begins::WithTls, Some(plane)) => tokio::select! {
-            met = tls::meet(&worker, plane, stream) => met,
-            () = worker.parting() => None,
-        },
-        (Begins::InClear, _) | (Begins::WithTls, None) => Some(Stream::Clear(stream)),
-    };
-    let Some(mut stream) = met else { return };
-    let first = tokio::select! {
-        first = timeout(times.head, first_bytes(&mut stream)) => first,
-        () = worker.parting() => return,
-    };
-    let prefix = match first {
-        Ok(Ok(prefix)) if !prefix.is_empty() => prefix,
-        // Gone, or silent for too long; browsers open connections that they never use.
-        Ok(Ok(_) | Err(_)) | Err(_) => return,
+    let stream = match (begins, &worker.shared.tls) {
+        (Begins::WithTls, Some(plane)) => {
+            let met = Box::pin(async {
+                tokio::select! {
+                    met = tls::meet(&worker, plane, stream) => met,
+                    () = worker.parting() => None,
+                }
+            });
+            match met.await {
+                Some(stream) => stream,
+                None => return,
+            }
+        }
+        (Begins::InClear, _) | (Begins::WithTls, None) => Stream::Clear(stream),
     };
     let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
     let client = Rc::new(Client {
-        worker: Rc::clone(&worker),
+        worker,
         address: address.unwrap_or(HeaderValue::from_static("unknown")),
         begins,
-        pace: Arc::clone(&pace),
+        pace: Pace::new(),
         answered_early: Cell::new(false),
         _open: open,
     });
+    let (stream, arrived) = match stream.agreed() {
+        Agreed::Http2 => (stream, None),
+        Agreed::Http1 | Agreed::Open => match plain::serve(&client, stream).await {
+            Some((stream, arrived)) => (stream, Some(arrived)),
+            None => return,
+        },
+    };
+    Box::pin(by_hyper(client, stream, arrived)).await;
+}
+
+/// Serves the rest of a connection that is not plain. `arrived`: what was read of it already, and is not empty.
+async fn by_hyper(client: Rc<Client>, mut stream: Stream, arrived: Option<Buffer>) {
+    let worker = Rc::clone(&client.worker);
+    let limits = &worker.shared.limits;
+    let first = tokio::select! {
+        first = timeout(limits.head_time, first_bytes(&worker, &mut stream, arrived)) => first,
+        () = worker.parting() => return,
+    };
+    let arrived = match first {
+        Ok(Ok(arrived)) if !arrived.is_empty() => arrived,
+        // Gone, or silent for too long.
+        Ok(Ok(_) | Err(_)) | Err(_) => return,
+    };
     let is_http2 = match stream.agreed() {
         Agreed::Http2 => true,
         Agreed::Http1 => false,
-        Agreed::Open => prefix.starts_with(PREFACE),
+        Agreed::Open => arrived.filled().starts_with(PREFACE),
     };
+    let times = Times { head: limits.head_time, keep_alive: limits.keep_alive, write_stall: limits.write_stall };
+    let pace = Arc::clone(&client.pace);
     if is_http2 {
         pace.set_framed();
-        http2(client, ClientIo::new(stream, prefix, pace, times)).await;
-    } else {
-        http1(client, ClientIo::new(stream, prefix, pace, times)).await;
+    }
+    let io = ClientIo::new(stream, Bytes::copy_from_slice(arrived.filled()), pace, times);
+    drop(arrived);
+    match is_http2 {
+        true => Box::pin(http2(client, io)).await,
+        false => Box::pin(http1(client, io)).await,
     }
 }
 
 /// Reads until it is clear whether the preface is there. Empty: the client has closed.
-async fn first_bytes(stream: &mut Stream) -> io::Result<Bytes> {
-    let mut bytes = BytesMut::with_capacity(FIRST_READ);
+async fn first_bytes(worker: &Worker, stream: &mut Stream, arrived: Option<Buffer>) -> io::Result<Buffer> {
+    let mut begun = arrived;
     loop {
-        let read = stream.read_buf(&mut bytes).await?;
-        if read == 0 || bytes.len() >= PREFACE.len() || !PREFACE.starts_with(&bytes) {
-            return Ok(bytes.freeze());
+        if let Some(arrived) = begun.take_if(|arrived| {
+            let filled = arrived.filled();
+            filled.len() >= PREFACE.len() || !PREFACE.starts_with(filled)
+        }) {
+            return Ok(arrived);
         }
+        let (read, buffer) = poll_fn(|cx| {
+            let mut buffer = begun.take().unwrap_or_else(|| worker.buffers.take());
+            if let Poll::Ready(read) = buffer.poll_fill(cx, Pin::new(stream)) {
+                return Poll::Ready((read, buffer));
+            }
+            begun = Some(buffer).filter(|buffer| !buffer.is_empty());
+            Poll::Pending
+        })
+        .await;
+        if read? == 0 {
+            return Ok(buffer);
+        }
+        begun = Some(buffer);
     }
 }
 

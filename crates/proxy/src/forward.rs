@@ -20,22 +20,24 @@
 //! the future or the body, and with it the ticket: `cancelled`.
 
 use crate::{
-    admit::{Assigned, admit},
+    admit::{Asked, Assigned, admit},
     body::{Content, Kind, Progress, Relay, RequestBody, ResponseBody, Stage, Upload},
     client_io::Busy,
     connection::Client,
-    headers::{self, From},
+    headers::{self, From, is_host},
     lane::Lane,
     lifeline::{Leaving, Lifeline, Overdue},
+    patience::DRAIN_LOOK,
+    pool::Replay,
     refusal::Refusal,
     tally::Outcome,
     ticket::Ticket,
     tunnel,
-    upstream::{Connection, Replay, Upstream},
+    upstream::{Connection, Upstream},
     worker::Worker,
 };
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, TRANSFER_ENCODING},
     request, response,
 };
@@ -44,15 +46,11 @@ use hyper::{
     client::conn::TrySendError,
     upgrade::{self, OnUpgrade},
 };
-use std::{convert::Infallible, pin::pin, rc::Rc, time::Duration, time::Instant};
+use std::{convert::Infallible, io, pin::pin, rc::Rc, time::Duration, time::Instant};
 use tokio::time::sleep_until;
 
 /// How often a request is sent at most.
-const TRIES: u32 = 3;
-
-/// How often is looked whether the instance that is to answer drains. Being told at once would cost every request a place
-/// in a list.
-const DRAIN_LOOK: Duration = Duration::from_millis(500);
+pub(crate) const TRIES: u32 = 3;
 
 /// Answers one request.
 pub(crate) async fn serve(
@@ -75,10 +73,10 @@ pub(crate) async fn serve(
 }
 
 /// Refusals of requests that were assigned are counted with their release, by their ticket.
-fn count_refusal(client: &Client, refusal: &Refusal) {
+pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
     let counts = &client.worker.counts;
     match refusal {
-        Refusal::BadHost | Refusal::Connect => counts.refused.increment(),
+        Refusal::BadHost | Refusal::Connect | Refusal::Coding => counts.refused.increment(),
         Refusal::TooLarge(..) | Refusal::TooSlow => {
             client.answered_early.set(true);
             counts.refused.increment();
@@ -99,8 +97,12 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
     if request.method() == Method::CONNECT {
         return Err(Refusal::Connect);
     }
+    if has_unknown_coding(&request) {
+        return Err(Refusal::Coding);
+    }
     let host = host(&request)?;
-    let Assigned { ticket, arm, set_cookie } = admit(client, &request, &host, began).await?;
+    let asked = Whole { request: &request, host: &host };
+    let Assigned { ticket, arm, set_cookie } = admit(client, &asked, began).await?;
     let lane = Rc::clone(ticket.lane());
     let traffic = &lane.service.traffic;
 
@@ -126,19 +128,51 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
     Ok(answer(client, &lane, sent, downstream))
 }
 
+/// A request whose head hyper has read, and whom it is for.
+struct Whole<'a> {
+    request: &'a Request<Incoming>,
+    host: &'a HeaderValue,
+}
+
+impl Asked for Whole<'_> {
+    fn host(&self) -> &[u8] {
+        self.host.as_bytes()
+    }
+
+    fn path(&self) -> &str {
+        self.request.uri().path()
+    }
+
+    fn least_body(&self) -> u64 {
+        self.request.body().size_hint().lower()
+    }
+
+    fn fields<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.request.headers().get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+}
+
 /// Whom a request is for: the authority of its target when it has one, else its only `Host`.
 fn host(request: &Request<Incoming>) -> Result<HeaderValue, Refusal> {
     if let Some(authority) = request.uri().authority() {
         let host = authority.as_str();
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        return HeaderValue::from_str(host).map_err(|_| Refusal::BadHost);
+        let host = Some(host).filter(|host| is_host(host.as_bytes()));
+        return host.and_then(|host| HeaderValue::from_str(host).ok()).ok_or(Refusal::BadHost);
     }
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Ok(host.clone()),
+        (Some(host), None) if is_host(host.as_bytes()) => Ok(host.clone()),
         (None, _) if request.version() < Version::HTTP_11 => Ok(HeaderValue::from_static("")),
-        (None, _) | (Some(_), Some(_)) => Err(Refusal::BadHost),
+        (None, _) | (Some(_), _) => Err(Refusal::BadHost),
     }
+}
+
+/// Whether a body is encoded in another way than in chunks: an instance would be told of the chunks only.
+fn has_unknown_coding(request: &Request<Incoming>) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    first.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) || codings.next().is_some()
 }
 
 /// Instances are sent paths, not whole addresses, in HTTP/1.1.
@@ -174,17 +208,14 @@ async fn send(
         let picked = lane.arms.get(arm).and_then(|arm| arm.pick(&worker.random, now, tried.as_ref()));
         let Some(upstream) = picked else { break };
         ticket.enter(upstream);
-        let idle = if tried.is_none() { upstream.idle_connection(now, replay) } else { None };
+        let idle = if tried.is_none() { upstream.connections.take(now, replay) } else { None };
         let reused = idle.is_some();
         let mut connection = match idle {
             Some(connection) => connection,
             None => match upstream.connect(&worker.shared.limits).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    if let Some(withheld) = worker.trouble.pass() {
-                        let (instance, address) = (upstream.endpoint.instance, upstream.endpoint.address);
-                        tracing::warn!(service = %service.key, %instance, %address, %error, withheld, "no connection to an instance");
-                    }
+                    tell_unreachable(worker, lane, upstream, &error);
                     let others = lane.arms.get(arm).is_some_and(|arm| arm.upstreams.len() > 1);
                     if left > 0 && others {
                         ticket.retried();
@@ -224,6 +255,14 @@ async fn send(
     }
     ticket.settle(Outcome::Refused);
     Err(Refusal::Unreachable(service.key.clone()))
+}
+
+/// Tells the operator that an instance could not be connected to.
+pub(crate) fn tell_unreachable(worker: &Worker, lane: &Lane, upstream: &Upstream, error: &io::Error) {
+    if let Some(withheld) = worker.trouble.pass() {
+        let (service, instance, address) = (&lane.service.key, upstream.endpoint.instance, upstream.endpoint.address);
+        tracing::warn!(%service, %instance, %address, %error, withheld, "no connection to an instance");
+    }
 }
 
 /// Why no response began: for what the client sent, or for the instance.
@@ -306,7 +345,7 @@ fn answer(client: &Rc<Client>, lane: &Lane, sent: Sent, downstream: Option<OnUpg
     if body.is_end_stream() {
         ticket.settle(Outcome::Answered);
         if let Some(upstream) = ticket.upstream() {
-            upstream.keep(connection, Instant::now());
+            upstream.keep(&upstream.connections, connection, Instant::now());
         }
         return Response::from_parts(head, Content::Empty);
     }

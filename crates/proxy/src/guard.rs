@@ -5,11 +5,12 @@
 //! [`Evaluation`] for each guarded change. When it says `Worse`, the [`Switch`] is set, which every worker reads
 //! before its next assignment; saving that and telling about it come after. No guard ever does anything else.
 
-use crate::{error::Error, shared::Shared, ticket::Bet, units::Units};
+use crate::{error::Error, shared::Shared, table::Table, ticket::Bet, units::Units};
 use judge::{Evaluation, Unit};
 use model::{ChangeId, Evidence, Guard};
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,8 +23,9 @@ use tokio::sync::mpsc;
 /// How often the queues are drained while there is a guard, and how often the thread looks whether there is one.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(50));
 
-/// How often the evidence shown in reports is renewed.
-const SHOW: Duration = Duration::from_millis(100);
+/// How often the evidence shown in reports is renewed, and of how many guards at a time at most: to work it out takes many
+/// times as long as to observe a unit.
+const SHOW: (Duration, usize) = (Duration::from_millis(100), 32);
 
 /// From how many requests without the cookie that tells users apart on, and from which multiple of those with it, clients
 /// are said not to keep it.
@@ -164,7 +166,8 @@ pub(crate) struct Running {
 /// When the system gives no thread.
 pub(crate) fn start(shared: Arc<Shared>, queues: Vec<rtrb::Consumer<Judged>>) -> Result<Running, Error> {
     let (tell, trips) = mpsc::channel(TRIPS);
-    let mut bench = Bench { tests: BTreeMap::new(), tell, shown: Instant::now() };
+    let mut bench =
+        Bench { table: Arc::default(), tests: BTreeMap::new(), tell, shown: Instant::now(), turn: ChangeId(0) };
     let thread = thread::Builder::new().name("guard".into()).spawn(move || {
         let mut queues = queues;
         while !shared.has_ended() {
@@ -180,9 +183,13 @@ pub(crate) fn start(shared: Arc<Shared>, queues: Vec<rtrb::Consumer<Judged>>) ->
 
 /// The tests in progress.
 struct Bench {
+    /// Whose guards these are.
+    table: Arc<Table>,
     tests: BTreeMap<ChangeId, Seat>,
     tell: mpsc::Sender<Trip>,
     shown: Instant,
+    /// The evidence of which guard is shown next.
+    turn: ChangeId,
 }
 
 struct Seat {
@@ -196,14 +203,21 @@ impl Bench {
     /// Begins tests for new guards and forgets those of guards that have left the table.
     fn follow(&mut self, shared: &Shared) {
         let table = shared.table.load();
-        self.tests.retain(|change, seat| table.switch(*change).is_some_and(|switch| Arc::ptr_eq(switch, &seat.switch)));
+        if Arc::ptr_eq(&table, &self.table) {
+            return;
+        }
+        let mut before = mem::take(&mut self.tests);
         for switch in table.switches() {
-            self.tests.entry(switch.change).or_insert_with(|| Seat {
-                evaluation: Evaluation::of(&switch.guard),
-                switch: Arc::clone(switch),
-                dirty: true,
+            let kept = before.remove(&switch.change).filter(|seat| Arc::ptr_eq(switch, &seat.switch));
+            self.tests.entry(switch.change).or_insert_with(|| {
+                kept.unwrap_or_else(|| Seat {
+                    evaluation: Evaluation::of(&switch.guard),
+                    switch: Arc::clone(switch),
+                    dirty: true,
+                })
             });
         }
+        self.table = Arc::clone(&table);
     }
 
     /// Observes what has waited in a queue, and no more than that, so that a flood in one does not starve the others.
@@ -223,19 +237,27 @@ impl Bench {
     }
 
     fn show(&mut self) {
-        if self.shown.elapsed() < SHOW {
+        if self.shown.elapsed() < SHOW.0 {
             return;
         }
         self.shown = Instant::now();
-        for seat in self.tests.values_mut() {
+        let next = self.tests.range_mut(self.turn..).map(|(change, seat)| (*change, seat));
+        let mut left = SHOW.1;
+        for (change, seat) in next {
+            if left == 0 {
+                self.turn = change;
+                return;
+            }
             let unjudged = seat.switch.unjudged.swap(0, Ordering::Relaxed);
             seat.evaluation.skip(unjudged);
             // A guard that had tripped before this process started has lost its figures; it has nothing new to show.
             if (seat.dirty || unjudged > 0) && !seat.switch.is_tripped() {
                 seat.show();
                 seat.dirty = false;
+                left -= 1;
             }
         }
+        self.turn = ChangeId(0);
     }
 }
 
@@ -337,6 +359,33 @@ mod tests {
         let switch = Switch::new(&beside, true);
         assert!(switch.serves(&beside));
         assert!(!switch.serves(&before) && !switch.serves(&stricter));
+    }
+
+    #[test]
+    fn with_very_many_guards_the_evidence_of_each_is_shown_in_its_turn() {
+        let mut bench = Bench {
+            table: Arc::default(),
+            tests: BTreeMap::new(),
+            tell: mpsc::channel(1).0,
+            shown: Instant::now(),
+            turn: ChangeId(0),
+        };
+        for change in 1..=3 * SHOW.1 as u64 {
+            let mut seat = seat();
+            seat.observe(unit(ArmRole::Running, false));
+            bench.tests.insert(ChangeId(change), seat);
+        }
+        let shown =
+            |bench: &Bench| bench.tests.values().filter(|seat| seat.switch.evidence().running.units == 1).count();
+        for round in 0..4 {
+            assert_eq!(shown(&bench), round * SHOW.1);
+            bench.shown = Instant::now().checked_sub(SHOW.0).unwrap();
+            bench.show();
+            if round == 3 {
+                break;
+            }
+        }
+        assert_eq!(bench.turn, ChangeId(0));
     }
 
     #[test]

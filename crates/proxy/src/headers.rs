@@ -8,12 +8,10 @@ use crate::{assign::Random, listen::Begins};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-        TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
+        UPGRADE,
     },
 };
-use std::fmt::Write as _;
-
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -63,7 +61,7 @@ pub(crate) fn forward_request(
     headers.insert(FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
     if !headers.contains_key(TRACEPARENT)
-        && let Some(value) = traceparent(random)
+        && let Ok(value) = HeaderValue::from_bytes(&traceparent(random))
     {
         headers.insert(TRACEPARENT, value);
     }
@@ -79,11 +77,12 @@ pub(crate) fn forward_response(headers: &mut HeaderMap, switched: Option<HeaderV
 }
 
 /// The value of a cookie, the first of its name.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
-    pairs
-        .filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-        .find(|value| !value.is_empty())
+pub(crate) fn cookie<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a [u8]> {
+    let mut pairs = fields.flat_map(|value| value.split(|b| *b == b';'));
+    pairs.find_map(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        (!value.is_empty()).then_some(value)
+    })
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -112,11 +111,20 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The beginning of a trace, by the W3C's format.
-fn traceparent(random: &Random) -> Option<HeaderValue> {
-    let mut text = String::with_capacity(55);
+pub(crate) fn traceparent(random: &Random) -> [u8; 55] {
+    let mut text = *b"00-................................-................-01";
     // An all-zero id means none.
-    write!(text, "00-{:016x}{:016x}-{:016x}-01", random.next(), random.next(), random.next() | 1).ok()?;
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+    for (at, number) in [(3, random.next()), (19, random.next()), (36, random.next() | 1)] {
+        for (place, digit) in text[at..at + 16].iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(number >> (60 - 4 * place) & 15) as usize];
+        }
+    }
+    text
+}
+
+/// Whether something may be a host, with or without a port: a name, an IPv4 address, or an IPv6 address in brackets.
+pub(crate) fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte))
 }
 
 #[cfg(test)]
@@ -200,8 +208,8 @@ mod tests {
 
     #[test]
     fn a_cookie_is_found_among_others() {
-        let headers = map(&[("cookie", "a=1; qd_user=; xqd_user=2"), ("cookie", " qd_user=42;b=3")]);
-        assert_eq!(cookie(&headers, "qd_user"), Some(&b"42"[..]));
-        assert_eq!(cookie(&headers, "qd"), None);
+        let fields = || [&b"a=1; qd_user=; xqd_user=2"[..], b" qd_user=42;b=3"].into_iter();
+        assert_eq!(cookie(fields(), "qd_user"), Some(&b"42"[..]));
+        assert_eq!(cookie(fields(), "qd"), None);
     }
 }

@@ -95,7 +95,8 @@ impl Lifeline {
 }
 
 impl Leaving {
-    fn at(self, now: Instant, by: Instant) -> Instant {
+    /// When that is.
+    pub(crate) fn at(self, now: Instant, by: Instant) -> Instant {
         match self {
             Leaving::Last => by,
             Leaving::Spread(number) => {

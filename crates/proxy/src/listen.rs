@@ -107,6 +107,8 @@ enum Sharing {
 fn open(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // Without it, small responses may wait for an acknowledgement. Accepted sockets are as their listener is.
+    socket.set_tcp_nodelay(true)?;
     socket.set_reuse_port(sharing == Sharing::WithOurOwn)?;
     if address.is_ipv6() {
         // `[::]` is all of IPv6 and nothing else, on every machine alike; `0.0.0.0` is asked for by its name.

@@ -15,6 +15,8 @@ pub(crate) enum Refusal {
     BadHost,
     #[error("CONNECT is not offered here: this server answers requests for its own services only.")]
     Connect,
+    #[error("This request body has a transfer coding that is not known here. Send it in chunks, or with its length.")]
+    Coding,
     #[error("The request body is larger than the {0} that {1} accepts.")]
     TooLarge(Bytes, ServiceKey),
     #[error("The request body stopped arriving. Send it again.")]
@@ -60,6 +62,7 @@ impl Refusal {
         match self {
             Refusal::BadHost | Refusal::BadBody => StatusCode::BAD_REQUEST,
             Refusal::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Coding => StatusCode::NOT_IMPLEMENTED,
             Refusal::TooLarge(..) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Refusal::NoRoute { .. } => StatusCode::NOT_FOUND,

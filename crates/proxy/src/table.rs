@@ -20,6 +20,8 @@ pub(crate) struct Table {
     pub(crate) services: Vec<Arc<Service>>,
     hosts: HashMap<Box<[u8]>, Paths>,
     any_host: Paths,
+    /// The position of the service that is guarded for a change.
+    guarded: HashMap<ChangeId, usize>,
 }
 
 /// One service, ready to assign.
@@ -67,6 +69,9 @@ impl Table {
                 paths.add(&route.path, index);
             }
             let guard = service.guard.as_ref().map(&switch);
+            if let Some(guard) = &guard {
+                made.guarded.entry(guard.change).or_insert(index);
+            }
             let sticky = service.traffic.sticky.as_ref().and_then(Key::new);
             let split = Split::new(&service.arms);
             let stage = guard.as_ref().filter(|_| sticky.is_some()).map(|g| g.units().stage(split.canary_weight()));
@@ -101,7 +106,7 @@ impl Table {
 
     /// The switch of a change's guard, when some service is guarded for it.
     pub(crate) fn switch(&self, change: ChangeId) -> Option<&Arc<Switch>> {
-        self.switches().find(|switch| switch.change == change)
+        self.services.get(*self.guarded.get(&change)?)?.guard.as_ref()
     }
 
     /// The switches of all guards.

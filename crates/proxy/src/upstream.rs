@@ -1,14 +1,19 @@
 //! One instance as one thread sees it: its idle connections, how busy it is, whether it refuses, whether it drains.
 //!
 //! A request goes out at once, on an idle connection or on a new one; it never waits for a busy connection. So an
-//! instance has as many connections as it has requests in flight, plus idle ones up to [`MAX_IDLE`].
+//! instance has as many connections as it has requests in flight, plus idle ones.
 
-use crate::{body::RequestBody, config::Limits, tally::InstanceCounts};
+use crate::{
+    body::RequestBody,
+    config::Limits,
+    pool::{Keepable, Pool, Standing},
+    tally::InstanceCounts,
+};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use model::Endpoint;
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -22,27 +27,8 @@ use tokio::{
 /// A connection to an instance, able to carry one request after the other.
 pub(crate) type Connection = SendRequest<RequestBody>;
 
-/// The most idle connections kept to one instance, in each thread.
-const MAX_IDLE: usize = 512;
-
-/// How long an idle connection is kept. Below the 60 to 75 s after which most servers close it themselves.
-const IDLE_TIME: Duration = Duration::from_secs(50);
-
-/// How long a connection may have been idle to carry a request that could not be sent again: servers close idle
-/// connections after seconds, and the closing may be on its way.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// How long an instance that refused a connection is skipped: this, doubled by every further refusal up to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
-
-/// Whether a request can be sent again when its connection turns out to be closed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Replay {
-    /// Yes: it is idempotent and has no body.
-    Safe,
-    /// No.
-    Never,
-}
 
 /// One instance.
 pub(crate) struct Upstream {
@@ -51,16 +37,37 @@ pub(crate) struct Upstream {
     /// When this thread first saw it in a table.
     pub(crate) since: Instant,
     counts: Arc<InstanceCounts>,
-    idle: RefCell<Vec<Idle>>,
+    /// Idle ones that hyper speaks on.
+    pub(crate) connections: Pool<Connection>,
+    /// Idle ones that plain requests are sent on.
+    pub(crate) links: Pool<Link>,
     refusals: Cell<u32>,
     skip_until: Cell<Option<Instant>>,
     leave_by: Cell<Option<Instant>>,
     left: Arc<Notify>,
 }
 
-struct Idle {
-    connection: Connection,
-    since: Instant,
+/// A connection that plain requests are sent on: the socket itself.
+pub(crate) struct Link(pub(crate) TcpStream);
+
+impl Keepable for Connection {
+    fn standing(&self) -> Standing {
+        match (self.is_closed(), self.is_ready()) {
+            (true, _) => Standing::Over,
+            (false, true) => Standing::Ready,
+            (false, false) => Standing::Busy,
+        }
+    }
+}
+
+impl Keepable for Link {
+    fn standing(&self) -> Standing {
+        // Asks the system only when it has told of something.
+        match self.0.try_read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Standing::Ready,
+            Ok(_) | Err(_) => Standing::Over,
+        }
+    }
 }
 
 impl Upstream {
@@ -70,7 +77,8 @@ impl Upstream {
             endpoint,
             since: now,
             counts,
-            idle: RefCell::default(),
+            connections: Pool::default(),
+            links: Pool::default(),
             refusals: Cell::new(0),
             skip_until: Cell::new(None),
             leave_by: Cell::new(None),
@@ -98,43 +106,32 @@ impl Upstream {
         self.skip_until.get().is_none_or(|until| until <= now)
     }
 
-    /// An idle connection, the one used last: the others may then grow old and be closed.
-    pub(crate) fn idle_connection(&self, now: Instant, replay: Replay) -> Option<Connection> {
-        let mut idle = self.idle.borrow_mut();
-        let mut at = idle.len();
-        while at > 0 {
-            at -= 1;
-            let found = &idle[at];
-            if found.connection.is_closed() {
-                idle.swap_remove(at);
-            } else if replay == Replay::Never && now.duration_since(found.since) > FRESH {
-                return None;
-            } else if found.connection.is_ready() {
-                return Some(idle.remove(at).connection);
-            }
-        }
-        None
-    }
-
-    /// Keeps a connection whose response is over for the next request.
-    pub(crate) fn keep(&self, connection: Connection, now: Instant) {
-        let mut idle = self.idle.borrow_mut();
-        if !connection.is_closed() && self.leave_by.get().is_none() && idle.len() < MAX_IDLE {
-            idle.push(Idle { connection, since: now });
+    /// Keeps a connection of either kind whose response is over for the next request.
+    pub(crate) fn keep<C: Keepable>(&self, pool: &Pool<C>, connection: C, now: Instant) {
+        if self.leave_by.get().is_none() {
+            pool.keep(connection, now);
         }
     }
 
     /// Closes connections that have been idle for too long.
     pub(crate) fn close_idle(&self, now: Instant) {
-        let kept = |idle: &Idle| !idle.connection.is_closed() && now.duration_since(idle.since) < IDLE_TIME;
-        self.idle.borrow_mut().retain(kept);
+        self.connections.close_old(now);
+        self.links.close_old(now);
+    }
+
+    /// Opens a new connection that hyper speaks on.
+    ///
+    /// # Errors
+    /// As [`reach`](Upstream::reach).
+    pub(crate) async fn connect(&self, limits: &Limits) -> io::Result<Connection> {
+        handshake(self.reach(limits).await?).await
     }
 
     /// Opens a new connection. Remembers for a while when that is refused.
     ///
     /// # Errors
     /// When the instance refuses, or does not accept in time. Nothing was sent then.
-    pub(crate) async fn connect(&self, limits: &Limits) -> io::Result<Connection> {
+    pub(crate) async fn reach(&self, limits: &Limits) -> io::Result<TcpStream> {
         let connected = match timeout(limits.connect, TcpStream::connect(self.endpoint.address)).await {
             Ok(connected) => connected,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -143,7 +140,8 @@ impl Upstream {
             Ok(stream) => {
                 self.refusals.set(0);
                 self.skip_until.set(None);
-                handshake(stream).await
+                stream.set_nodelay(true)?;
+                Ok(stream)
             }
             Err(error) => {
                 let refusals = self.refusals.get();
@@ -158,7 +156,8 @@ impl Upstream {
     /// It has left the table: no more requests, and what still runs may run until the deadline.
     pub(crate) fn leave(&self, deadline: Instant) {
         self.leave_by.set(Some(deadline));
-        self.idle.borrow_mut().clear();
+        self.connections.clear();
+        self.links.clear();
         self.left.notify_waiters();
     }
 
@@ -174,7 +173,6 @@ impl Upstream {
 }
 
 async fn handshake(stream: TcpStream) -> io::Result<Connection> {
-    stream.set_nodelay(true)?;
     let (sender, connection) = Builder::new().handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     tokio::task::spawn_local(async move {
         // How it ended is told to whoever waits for the response.

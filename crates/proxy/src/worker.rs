@@ -3,7 +3,9 @@
 
 use crate::{
     assign::Random,
+    buffers::Buffers,
     connection,
+    dates::Dates,
     error::Error,
     guard::{Judged, Switch},
     lane::Lanes,
@@ -47,6 +49,10 @@ pub(crate) struct Worker {
     pub(crate) counts: Arc<ThreadCounts>,
     /// Tells of trouble with instances.
     pub(crate) trouble: Quiet,
+    /// What is read is read into these.
+    pub(crate) buffers: Rc<Buffers>,
+    /// What day it is.
+    pub(crate) dates: Dates,
     /// For TLS handshakes.
     pub(crate) handshakes: Room,
     /// Tells that there are too many of them, and why some fail.
@@ -98,6 +104,8 @@ impl Worker {
             random: Random::new(seed),
             counts,
             trouble: Quiet::default(),
+            buffers: Rc::default(),
+            dates: Dates::default(),
             handshakes: Room::default(),
             handshakes_full: Quiet::default(),
             handshakes_failed: Quiet::default(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pool::{FRESH, Replay};
 use model::InstanceId;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -31,17 +32,18 @@ fn a_connection_is_used_again_until_the_instance_closes_it() {
     on_one_thread(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = upstream(listener.local_addr().unwrap());
+        let pool = &upstream.connections;
         let connection = upstream.connect(&Limits::default()).await.unwrap();
         let (mut accepted, _) = listener.accept().await.unwrap();
         until(|| connection.is_ready()).await;
         let now = Instant::now();
-        upstream.keep(connection, now);
-        let again = upstream.idle_connection(now, Replay::Safe).unwrap();
-        assert!(upstream.idle_connection(now, Replay::Safe).is_none());
-        upstream.keep(again, now);
+        upstream.keep(pool, connection, now);
+        let again = pool.take(now, Replay::Safe).unwrap();
+        assert!(pool.take(now, Replay::Safe).is_none());
+        upstream.keep(pool, again, now);
         accepted.shutdown().await.unwrap();
-        until(|| upstream.idle_connection(now, Replay::Safe).map(|c| upstream.keep(c, now)).is_none()).await;
-        assert!(upstream.idle.borrow().is_empty());
+        until(|| pool.take(now, Replay::Safe).map(|c| pool.keep(c, now)).is_none()).await;
+        assert!(pool.is_empty());
     });
 }
 
@@ -50,13 +52,14 @@ fn a_request_that_cannot_be_sent_again_takes_fresh_connections_only() {
     on_one_thread(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = upstream(listener.local_addr().unwrap());
+        let pool = &upstream.connections;
         let connection = upstream.connect(&Limits::default()).await.unwrap();
         until(|| connection.is_ready()).await;
         let kept = Instant::now();
-        upstream.keep(connection, kept);
+        upstream.keep(pool, connection, kept);
         let later = kept + FRESH + Duration::from_millis(1);
-        assert!(upstream.idle_connection(later, Replay::Never).is_none());
-        assert!(upstream.idle_connection(later, Replay::Safe).is_some());
+        assert!(pool.take(later, Replay::Never).is_none());
+        assert!(pool.take(later, Replay::Safe).is_some());
     });
 }
 
@@ -83,16 +86,17 @@ fn an_instance_that_is_left_loses_its_idle_connections() {
     on_one_thread(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = upstream(listener.local_addr().unwrap());
+        let pool = &upstream.connections;
         let connection = upstream.connect(&Limits::default()).await.unwrap();
         let (mut accepted, _) = listener.accept().await.unwrap();
         let now = Instant::now();
-        upstream.keep(connection, now);
+        upstream.keep(pool, connection, now);
         let told = upstream.leaving();
         upstream.leave(now + Duration::from_secs(1));
         timeout(Duration::from_secs(10), told).await.unwrap();
         assert_eq!(timeout(Duration::from_secs(10), accepted.read_u8()).await.unwrap().ok(), None);
         let late = upstream.connect(&Limits::default()).await.unwrap();
-        upstream.keep(late, now);
-        assert!(upstream.idle.borrow().is_empty(), "what comes back later is not kept");
+        upstream.keep(pool, late, now);
+        assert!(pool.is_empty(), "what comes back later is not kept");
     });
 }

@@ -14,4 +14,5 @@ mod guards;
 mod handover;
 mod hostile;
 mod sharing;
+mod smuggling;
 mod tls;

@@ -6,7 +6,12 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full, combinators::BoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use std::{convert::Infallible, future::pending, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    future::pending,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -26,6 +31,32 @@ pub(crate) async fn good(name: &'static str) -> SocketAddr {
         }
     });
     address
+}
+
+/// An upstream that behaves, and keeps what it was asked: method, target, body.
+pub(crate) async fn recording() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let record = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let record = Arc::clone(&record);
+            let service = service_fn(move |request: Request<Incoming>| {
+                let record = Arc::clone(&record);
+                async move {
+                    let (head, body) = request.into_parts();
+                    let body = body.collect().await?.to_bytes();
+                    let body = String::from_utf8_lossy(&body).into_owned();
+                    record.lock().unwrap().push(format!("{} {} {body}", head.method, head.uri));
+                    Ok::<_, hyper::Error>(status(StatusCode::OK, "ok"))
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, asked)
 }
 
 async fn answer(name: &'static str, mut request: Request<Incoming>) -> Response<Body> {

@@ -1,0 +1,131 @@
+//! The client's side of a connection.
+
+use crate::{buffers::Buffer, connection::Client, patience::Patience, stream::Stream};
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncWrite as _, AsyncWriteExt as _},
+    time::timeout,
+};
+
+/// How long the end of a connection with TLS may take to be said.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A client's socket, and what has arrived on it and was not looked at.
+pub(super) struct Side {
+    client: Rc<Client>,
+    pub(super) stream: Stream,
+    arrived: Option<Buffer>,
+}
+
+/// The client is gone, or takes nothing any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Gone;
+
+impl Side {
+    pub(super) fn new(client: &Rc<Client>, stream: Stream) -> Side {
+        Side { client: Rc::clone(client), stream, arrived: None }
+    }
+
+    /// Whether something has arrived that was not looked at.
+    pub(super) fn has_more(&self) -> bool {
+        self.arrived.is_some()
+    }
+
+    /// Takes what has arrived.
+    pub(super) fn take(&mut self) -> Option<Buffer> {
+        self.arrived.take()
+    }
+
+    /// Gives back what is left of it.
+    pub(super) fn give_back(&mut self, rest: Buffer) {
+        if !rest.is_empty() {
+            self.arrived = Some(rest);
+        }
+    }
+
+    /// Waits for the beginning of a request. Whether it comes in time.
+    pub(super) async fn more(&mut self, patience: &mut Patience, time: Duration) -> bool {
+        let due = Instant::now() + time;
+        poll_fn(|cx| match self.poll_gone(cx) {
+            Poll::Ready(Gone) => Poll::Ready(false),
+            Poll::Pending if self.has_more() => Poll::Ready(true),
+            Poll::Pending => patience.poll(cx, due).map(|()| false),
+        })
+        .await
+    }
+
+    /// Waits for something, unless the client goes away.
+    pub(super) async fn unless_gone<T>(&mut self, something: impl Future<Output = T>) -> Result<T, Gone> {
+        let mut something = pin!(something);
+        poll_fn(|cx| match something.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => self.poll_gone(cx).map(Err),
+        })
+        .await
+    }
+
+    /// Ready when the client has closed. What it sends meanwhile is kept: as much as a buffer holds; what has arrived already
+    /// is looked at first, and whether the client is still there then.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        if self.arrived.is_some() {
+            return Poll::Pending;
+        }
+        let mut buffer = self.client.worker.buffers.take();
+        match ready!(buffer.poll_fill(cx, Pin::new(&mut self.stream))) {
+            Ok(0) | Err(_) => Poll::Ready(Gone),
+            Ok(_) => {
+                self.arrived = Some(buffer);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Sends all pieces.
+    pub(super) async fn send(&mut self, patience: &mut Patience, mut pieces: &mut [IoSlice<'_>]) -> Result<(), Gone> {
+        let stall = self.client.worker.shared.limits.write_stall;
+        let mut stalled = None;
+        IoSlice::advance_slices(&mut pieces, 0);
+        while !pieces.is_empty() {
+            let written = poll_fn(|cx| {
+                if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces) {
+                    return Poll::Ready(written);
+                }
+                let since: Instant = *stalled.get_or_insert_with(Instant::now);
+                patience.poll(cx, since + stall).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            });
+            match written.await {
+                Ok(0) | Err(_) => return Err(Gone),
+                Ok(count) => {
+                    stalled = None;
+                    IoSlice::advance_slices(&mut pieces, count);
+                }
+            }
+        }
+        if !self.stream.holds_back() {
+            return Ok(());
+        }
+        let due = Instant::now() + stall;
+        let flushed = poll_fn(|cx| {
+            if let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx) {
+                return Poll::Ready(flushed);
+            }
+            patience.poll(cx, due).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        });
+        flushed.await.map_err(|_| Gone)
+    }
+
+    /// Says that nothing more comes, where closing the socket does not say it.
+    pub(super) async fn end(&mut self) {
+        if self.stream.holds_back() {
+            // Whatever comes of it, the connection is closed next.
+            let _ = Box::pin(timeout(GOODBYE, self.stream.shutdown())).await;
+        }
+    }
+}

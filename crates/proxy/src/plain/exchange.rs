@@ -1,0 +1,97 @@
+//! One request and its answer.
+
+use super::{
+    client::{Gone, Side},
+    field,
+    instance::{Question, ask},
+    relay::Relay,
+    request::Plain,
+    response::{Added, Dated},
+};
+use crate::{
+    admit::{Assigned, admit},
+    body::Content,
+    buffers::Buffer,
+    connection::Client,
+    forward::count_refusal,
+    headers::From,
+    patience::Patience,
+    refusal::Refusal,
+};
+use bytes::Bytes;
+use std::{
+    io::{IoSlice, Write as _},
+    rc::Rc,
+    time::Instant,
+};
+
+/// What becomes of a connection.
+pub(super) enum Next {
+    /// Another request may come.
+    Request,
+    /// It is closed, by what both sides know.
+    Close,
+    /// It is cut: what was begun does not end.
+    Cut,
+    /// The request that has begun to arrive is not plain.
+    NotPlain(Buffer),
+}
+
+/// Answers the request that has begun to arrive.
+pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mut Patience) -> Next {
+    let Some(mut arrived) = side.take() else { return Next::Cut };
+    let began = Instant::now();
+    let Some(plain) = Plain::read(arrived.filled()) else { return Next::NotPlain(arrived) };
+    let worker = &client.worker;
+    let (closes, to_head, length) = (plain.closes, plain.is_head(), plain.length);
+    // What arrives behind the head is another request; the client is taken to be there until it is looked at.
+    let admitted = match arrived.filled().len() == length {
+        true => side.unless_gone(admit(client, &plain, began)).await,
+        false => Ok(admit(client, &plain, began).await),
+    };
+    let Ok(admitted) = admitted else { return Next::Cut };
+    let head = plain.forwarded(From { address: &client.address, begins: client.begins }, &worker.random);
+    arrived.consume(length);
+    side.give_back(arrived);
+
+    let added = |cookie| Added { cookie, closes: closes || worker.is_leaving(), dates: &worker.dates };
+    let Assigned { mut ticket, arm, set_cookie } = match admitted {
+        Ok(assigned) => assigned,
+        Err(refusal) => return refuse(client, side, patience, &refusal, to_head, &added(None)).await,
+    };
+    let lane = Rc::clone(ticket.lane());
+    let asked = Question { head, to_head, added: added(set_cookie.as_ref()) };
+    match side.unless_gone(ask(worker, &lane, arm, &mut ticket, patience, &asked)).await {
+        Ok(Ok(begun)) => Relay::new(worker, begun, ticket).run(side, patience, asked.added.closes).await,
+        Ok(Err(refusal)) => refuse(client, side, patience, &refusal, to_head, &asked.added).await,
+        Err(Gone) => Next::Cut,
+    }
+}
+
+/// Tells a client why its request is not answered by an instance.
+async fn refuse(
+    client: &Client,
+    side: &mut Side,
+    patience: &mut Patience,
+    refusal: &Refusal,
+    to_head: bool,
+    added: &Added<'_>,
+) -> Next {
+    count_refusal(client, refusal);
+    let (head, content) = refusal.response().into_parts();
+    let text = match content {
+        Content::Text(text) => text,
+        Content::Empty | Content::Relay(_) => Bytes::new(),
+    };
+    let mut out = Vec::with_capacity(512);
+    // A vector takes all that is written.
+    let _ = write!(out, "HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, text.len());
+    head.headers.iter().for_each(|(name, value)| field::write(&mut out, name.as_str(), value.as_bytes()));
+    added.end(&mut out, Dated::No);
+    let body = if to_head { &[] } else { &text[..] };
+    match side.send(patience, &mut [IoSlice::new(&out), IoSlice::new(body)]).await {
+        Ok(()) if added.closes => Next::Close,
+        Ok(()) => Next::Request,
+        Err(Gone) => Next::Cut,
+    }
+}

@@ -1,0 +1,33 @@
+//! Header fields as bytes.
+
+/// Adds a field to a head. Neither its name nor its value has a line end in it.
+pub(super) fn write(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    head.extend_from_slice(name.as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}
+
+/// Whether a name, or what else ignores case, is the known one.
+pub(super) fn is(name: impl AsRef<[u8]>, known: &str) -> bool {
+    name.as_ref().eq_ignore_ascii_case(known.as_bytes())
+}
+
+/// Whether a field concerns one connection only, and goes no further. What decides where a message ends is not among
+/// them: it is understood before it is taken out.
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
+    match name.len() {
+        2 => is(name, "te"),
+        7 => is(name, "upgrade"),
+        10 => is(name, "connection") || is(name, "keep-alive"),
+        16 => is(name, "proxy-connection"),
+        18 => is(name, "proxy-authenticate"),
+        19 => is(name, "proxy-authorization"),
+        _ => false,
+    }
+}
+
+/// The parts of a list.
+pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}

@@ -1,0 +1,142 @@
+//! The head of a request, understood where it lies. Pure.
+//!
+//! What is plain is narrow on purpose: HTTP/1.1, a well-known method, a path, exactly one host, no body, no change of
+//! protocol, and nothing that could be understood in two ways. Everything else, and all that is wrong, is for hyper to
+//! answer. A field is copied to the instance byte for byte, under a name that has been checked, in a line that we end.
+
+use super::field::{self, is, is_hop_by_hop};
+use crate::{
+    admit::Asked,
+    assign::Random,
+    headers::{From, is_host, traceparent},
+};
+use http::HeaderName;
+use httparse::{Header, ParserConfig, Status};
+use std::mem::MaybeUninit;
+
+/// The most fields that a plain request has.
+const MOST_FIELDS: usize = 64;
+
+/// A request without a body.
+pub(crate) struct Plain<'b> {
+    method: &'b str,
+    /// The path and what follows it.
+    target: &'b str,
+    host: &'b [u8],
+    /// Those that an instance is sent as they are.
+    fields: Vec<Header<'b>>,
+    traced: bool,
+    /// Whether the client wants no further answer on this connection.
+    pub(crate) closes: bool,
+    /// How many bytes the head has.
+    pub(crate) length: usize,
+}
+
+impl<'b> Plain<'b> {
+    /// Reads a head. `None`: it is not there as a whole, or it is not plain.
+    pub(crate) fn read(bytes: &'b [u8]) -> Option<Plain<'b>> {
+        let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut request = httparse::Request::new(&mut []);
+        let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, &mut fields);
+        let Ok(Status::Complete(length)) = parsed else { return None };
+        let (method, target) = (request.method?, request.path?);
+        if request.version != Some(1) || !is_plain(method) || !target.starts_with('/') || !target.bytes().all(is_shown)
+        {
+            return None;
+        }
+        let fields = Vec::with_capacity(request.headers.len());
+        let mut plain = Plain { method, target, host: b"", fields, traced: false, closes: false, length };
+        let mut hosts = 0;
+        for &field in request.headers.iter() {
+            let Header { name, value } = field;
+            match name.len() {
+                2 if is(name, "te") => return None,
+                4 if is(name, "host") => {
+                    hosts += 1;
+                    plain.host = value;
+                }
+                6 if is(name, "expect") => return None,
+                7 if is(name, "upgrade") => return None,
+                10 if is(name, "connection") => {
+                    if is(value, "close") {
+                        plain.closes = true;
+                    } else if !is(value, "keep-alive") {
+                        return None;
+                    }
+                }
+                11 if is(name, "traceparent") => {
+                    plain.traced = true;
+                    plain.fields.push(field);
+                }
+                14 if is(name, "content-length") => return None,
+                17 if is(name, "transfer-encoding") => return None,
+                _ if is_hop_by_hop(name) || is_said_by_us(name) => {}
+                _ => plain.fields.push(field),
+            }
+        }
+        (hosts == 1 && is_host(plain.host)).then_some(plain)
+    }
+
+    /// Whether the answer has no body whatever it says.
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
+    /// The head as an instance is sent it.
+    pub(crate) fn forwarded(&self, from: From<'_>, random: &Random) -> Vec<u8> {
+        let mut head = Vec::with_capacity(self.length + 256);
+        head.extend_from_slice(self.method.as_bytes());
+        head.push(b' ');
+        head.extend_from_slice(self.target.as_bytes());
+        head.extend_from_slice(b" HTTP/1.1\r\n");
+        field::write(&mut head, "host", self.host);
+        self.fields.iter().for_each(|field| field::write(&mut head, field.name, field.value));
+        field::write(&mut head, "x-forwarded-for", from.address.as_bytes());
+        field::write(&mut head, "x-forwarded-proto", from.begins.scheme().as_bytes());
+        field::write(&mut head, "x-forwarded-host", self.host);
+        if !self.traced {
+            field::write(&mut head, "traceparent", &traceparent(random));
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+}
+
+impl Asked for Plain<'_> {
+    fn host(&self) -> &[u8] {
+        self.host
+    }
+
+    fn path(&self) -> &str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+
+    fn least_body(&self) -> u64 {
+        0
+    }
+
+    fn fields<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.fields.iter().filter(|field| is(field.name, name.as_str())).map(|field| field.value)
+    }
+}
+
+/// Those that may be sent again when nothing has come of them, and that seldom have a body.
+fn is_plain(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "DELETE")
+}
+
+/// What a target may consist of without a doubt (RFC 3986).
+fn is_shown(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%[]|".contains(&byte)
+}
+
+/// What instances are told by us, whatever clients say.
+fn is_said_by_us(name: &str) -> bool {
+    name.len() >= 15 && name.as_bytes()[..11].eq_ignore_ascii_case(b"x-forwarded") && {
+        let rest = &name[11..];
+        is(rest, "-for") || is(rest, "-host") || is(rest, "-proto")
+    }
+}
+
+#[cfg(test)]
+mod tests;

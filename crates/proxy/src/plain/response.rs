@@ -1,0 +1,208 @@
+//! The head of a response, understood where it lies and written anew for the client. Pure.
+
+use super::field::{self, is, is_hop_by_hop, tokens};
+use crate::dates::Dates;
+use http::HeaderValue;
+use httparse::{Header, ParserConfig, Status};
+use std::mem::MaybeUninit;
+
+/// The most fields that a response may have.
+const MOST_FIELDS: usize = 100;
+
+/// How the end of a response's body is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Framing {
+    /// It has none.
+    Empty,
+    /// It has so many bytes.
+    Length(u64),
+    /// It comes in chunks.
+    Chunked,
+    /// It ends with its connection.
+    UntilClose,
+}
+
+/// What the head of a response says to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) framing: Framing,
+    /// Whether the connection can carry another request afterwards.
+    pub(super) keeps: bool,
+    /// Whether it is a stream of events.
+    pub(super) events: bool,
+}
+
+/// What there is at the beginning of some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    /// A part of a head.
+    Part,
+    /// A whole head of so many bytes that a final one follows.
+    Interim(usize),
+    /// A whole head of so many bytes.
+    Final(usize, Head),
+}
+
+/// It is not the head of a response to a request of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Malformed;
+
+/// What we add to a head.
+pub(super) struct Added<'a> {
+    /// What makes a new user known next time.
+    pub(super) cookie: Option<&'a HeaderValue>,
+    /// Whether the client is to send no further request on its connection.
+    pub(super) closes: bool,
+    /// What day it is, for what has no clock.
+    pub(super) dates: &'a Dates,
+}
+
+/// Whether a head says when it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Dated {
+    Yes,
+    No,
+}
+
+impl Added<'_> {
+    /// Adds what is to be added to a head, and ends it.
+    pub(super) fn end(&self, head: &mut Vec<u8>, dated: Dated) {
+        if let Some(cookie) = self.cookie {
+            field::write(head, "set-cookie", cookie.as_bytes());
+        }
+        if dated == Dated::No {
+            field::write(head, "date", &self.dates.now());
+        }
+        if self.closes {
+            field::write(head, "connection", b"close");
+        }
+        head.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Reads a head and writes it anew. `to_head`: it answers a HEAD request.
+///
+/// # Errors
+/// When it is none, or could be understood in two ways.
+pub(super) fn pass_on(bytes: &[u8], to_head: bool, added: &Added<'_>, out: &mut Vec<u8>) -> Result<Found, Malformed> {
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut fields);
+    let length = match parsed {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(Found::Part),
+        Err(_) => return Err(Malformed),
+    };
+    let (Some(status), Some(version)) = (response.code, response.version) else { return Err(Malformed) };
+    match status {
+        // Nobody has asked to switch protocols.
+        ..100 | 101 => return Err(Malformed),
+        102..200 | 100 => return Ok(Found::Interim(length)),
+        _ => {}
+    }
+    let said = Said::of(response.headers, version)?;
+    let framing = match (status, said.chunked, said.length) {
+        (204 | 304, _, _) => Framing::Empty,
+        _ if to_head => Framing::Empty,
+        (_, true, _) => Framing::Chunked,
+        (_, false, Some(0)) => Framing::Empty,
+        (_, false, Some(length)) => Framing::Length(length),
+        (_, false, None) => Framing::UntilClose,
+    };
+    out.reserve(length + 192);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend([status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + (digit % 10) as u8));
+    out.push(b' ');
+    out.extend_from_slice(response.reason.unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let stays = |name: &str| match name.len() {
+        14 if is(name, "content-length") => false,
+        17 if is(name, "transfer-encoding") => false,
+        _ => !is_hop_by_hop(name) && !said.named.iter().any(|named| is(named, name)),
+    };
+    for Header { name, value } in response.headers.iter().filter(|field| stays(field.name)) {
+        field::write(out, name, value);
+    }
+    match framing {
+        Framing::Chunked | Framing::UntilClose => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Length(_) | Framing::Empty => match said.length {
+            Some(length) if status != 204 => field::write(out, "content-length", length.to_string().as_bytes()),
+            Some(_) | None => {}
+        },
+    }
+    added.end(out, said.dated);
+    Ok(Found::Final(
+        length,
+        Head { status, framing, keeps: said.keeps && framing != Framing::UntilClose, events: said.events },
+    ))
+}
+
+/// What fields say that we must know.
+struct Said<'b> {
+    length: Option<u64>,
+    chunked: bool,
+    keeps: bool,
+    events: bool,
+    dated: Dated,
+    /// Fields that concern this connection only, by what it says itself.
+    named: Vec<&'b [u8]>,
+}
+
+impl<'b> Said<'b> {
+    fn of(fields: &[Header<'b>], version: u8) -> Result<Said<'b>, Malformed> {
+        let mut said = Said {
+            length: None,
+            chunked: false,
+            keeps: version == 1,
+            events: false,
+            dated: Dated::No,
+            named: Vec::new(),
+        };
+        for &Header { name, value } in fields {
+            match name.len() {
+                4 if is(name, "date") => said.dated = Dated::Yes,
+                10 if is(name, "connection") => tokens(value).for_each(|token| said.connection(token)),
+                12 if is(name, "content-type") => {
+                    said.events = value.get(..17).is_some_and(|kind| is(kind, "text/event-stream"));
+                }
+                14 if is(name, "content-length") => {
+                    let length = number(value).ok_or(Malformed)?;
+                    if said.length.replace(length).is_some_and(|before| before != length) {
+                        return Err(Malformed);
+                    }
+                }
+                // Other encodings of a transfer are none that we have asked for.
+                17 if is(name, "transfer-encoding") => match is(value, "chunked") && version == 1 && !said.chunked {
+                    true => said.chunked = true,
+                    false => return Err(Malformed),
+                },
+                _ => {}
+            }
+        }
+        // Where both are there, somebody has confused them; what follows on the connection is not to be believed.
+        if said.chunked && said.length.take().is_some() {
+            said.keeps = false;
+        }
+        Ok(said)
+    }
+
+    fn connection(&mut self, token: &'b [u8]) {
+        if is(token, "close") {
+            self.keeps = false;
+        } else if is(token, "keep-alive") {
+            self.keeps |= true;
+        } else {
+            self.named.push(token);
+        }
+    }
+}
+
+/// Digits and nothing else.
+fn number(digits: &[u8]) -> Option<u64> {
+    let all = !digits.is_empty() && digits.len() < 20 && digits.iter().all(u8::is_ascii_digit);
+    str::from_utf8(digits).ok().filter(|_| all)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

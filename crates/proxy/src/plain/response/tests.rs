@@ -1,0 +1,110 @@
+use super::*;
+use proptest::prelude::*;
+
+fn passed(to_head: bool, head: &str) -> Result<(Found, String), Malformed> {
+    let mut out = Vec::new();
+    let dates = Dates::default();
+    let added = Added { cookie: None, closes: false, dates: &dates };
+    let found = pass_on(head.as_bytes(), to_head, &added, &mut out)?;
+    Ok((found, String::from_utf8(out).unwrap()))
+}
+
+fn understood(to_head: bool, head: &str) -> Result<(Framing, bool), Malformed> {
+    match passed(to_head, head)?.0 {
+        Found::Final(length, head_found) => {
+            assert_eq!(length, head.len());
+            Ok((head_found.framing, head_found.keeps))
+        }
+        other @ (Found::Part | Found::Interim(_)) => panic!("{head:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_end_of_a_body_is_known_from_its_head() {
+    use Framing::{Chunked, Empty, Length, UntilClose};
+    for (head, expected) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", (Length(5), true)),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\n", (Length(5), true)),
+        ("HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", (Empty, true)),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", (Chunked, true)),
+        ("HTTP/1.1 200 OK\r\n\r\n", (UntilClose, false)),
+        ("HTTP/1.1 204 No Content\r\n\r\n", (Empty, true)),
+        ("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n", (Empty, true)),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nConnection: close\r\n\r\n", (Length(5), false)),
+        ("HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\n", (Length(5), false)),
+        ("HTTP/1.0 200 OK\r\ncontent-length: 5\r\nConnection: Keep-Alive\r\n\r\n", (Length(5), true)),
+        // Both: the length is not believed, nor is what follows.
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n", (Chunked, false)),
+    ] {
+        assert_eq!(understood(false, head), Ok(expected), "{head:?}");
+    }
+    assert_eq!(understood(true, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"), Ok((Empty, true)));
+    assert_eq!(understood(true, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"), Ok((Empty, true)));
+}
+
+#[test]
+fn what_could_be_understood_in_two_ways_is_no_response() {
+    for head in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+        "HTTP/1.1 099 What\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: 1\r\n y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx : 1\r\n\r\n",
+        "ICY 200 OK\r\n\r\n",
+    ] {
+        assert_eq!(passed(false, head), Err(Malformed), "{head:?}");
+    }
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: 1\r\n".repeat(MOST_FIELDS + 1));
+    assert_eq!(passed(false, &many), Err(Malformed));
+}
+
+#[test]
+fn interim_responses_and_parts_are_told_apart() {
+    assert_eq!(passed(false, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 2").unwrap().0, Found::Interim(37));
+    assert_eq!(passed(false, "HTTP/1.1 200 OK\r\nx: ").unwrap(), (Found::Part, String::new()));
+}
+
+#[test]
+fn a_client_is_told_what_concerns_it() {
+    let head = "HTTP/1.1 404 Not There\r\nServer: x\r\nConnection: keep-alive, X-Hop, content-length\r\nX-Hop: 1\r\n\
+                Keep-Alive: timeout=5\r\nProxy-Authenticate: no\r\nUpgrade: h2c\r\nContent-Length: 5\r\nDate: today\r\n\
+                Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n";
+    let text = passed(false, head).unwrap().1;
+    expect_test::expect![[r#"
+        HTTP/1.1 404 Not There
+        Server: x
+        Date: today
+        Set-Cookie: a=1
+        Set-Cookie: b=2
+        content-length: 5
+
+    "#]]
+    .assert_eq(&text.replace("\r\n", "\n"));
+    let text = passed(false, "HTTP/1.1 200 OK\r\n\r\n").unwrap().1;
+    assert!(text.contains("transfer-encoding: chunked\r\n") && text.contains("\r\ndate: "), "{text}");
+}
+
+#[test]
+fn what_is_ours_to_say_is_said_once_at_the_end() {
+    let (mut out, dates, cookie) = (Vec::new(), Dates::default(), HeaderValue::from_static("qd_user=1"));
+    let added = Added { cookie: Some(&cookie), closes: true, dates: &dates };
+    let head = b"HTTP/1.1 200 OK\r\ndate: x\r\ncontent-type: Text/Event-Stream; x\r\nset-cookie: a\r\n\r\n";
+    let Ok(Found::Final(_, found)) = pass_on(head, false, &added, &mut out) else { panic!() };
+    assert!(found.events);
+    assert!(String::from_utf8(out).unwrap().ends_with("set-cookie: qd_user=1\r\nconnection: close\r\n\r\n"));
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_arrives_does_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let (mut out, dates) = (Vec::new(), Dates::default());
+        let _ = pass_on(&bytes, false, &Added { cookie: None, closes: false, dates: &dates }, &mut out);
+    }
+}
