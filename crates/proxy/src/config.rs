@@ -67,6 +67,21 @@ pub struct Tls {
 pub struct Terms {
     /// Certificates from files. A client that names no host gets the first one.
     pub certificates: Vec<CertificateFiles>,
+    /// Whether hosts without a certificate get one that is issued here, which nobody trusts: for development.
+    pub local: bool,
+    /// The port that requests in clear are sent to, as clients see it. `None`: they are carried.
+    pub redirect: Option<u16>,
+    /// For how long browsers shall use TLS only, once they have.
+    pub hsts: Option<Hsts>,
+}
+
+/// What browsers are told with responses over TLS (RFC 6797).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hsts {
+    /// For so long.
+    pub max_age: Span,
+    /// For every host below the one they asked, too.
+    pub subdomains: bool,
 }
 
 /// A certificate and its key.

@@ -57,6 +57,8 @@ pub(crate) struct Client {
     pub(crate) address: HeaderValue,
     /// How it began.
     pub(crate) begins: Begins,
+    /// What it is told about TLS with every response.
+    pub(crate) hsts: Option<HeaderValue>,
     /// Whether it keeps up.
     pub(crate) pace: Arc<Pace>,
     /// Whether it was answered before it had sent everything.
@@ -84,11 +86,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         }
         (Begins::InClear, _) | (Begins::WithTls, None) => Stream::Clear(stream),
     };
+    let hsts = match (begins, &worker.shared.tls) {
+        (Begins::WithTls, Some(plane)) => plane.hsts(),
+        (Begins::InClear, _) | (Begins::WithTls, None) => None,
+    };
     let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
     let client = Rc::new(Client {
         worker,
         address: address.unwrap_or(HeaderValue::from_static("unknown")),
         begins,
+        hsts,
         pace: Pace::new(),
         answered_early: Cell::new(false),
         _open: open,

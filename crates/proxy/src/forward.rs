@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  arrive ── the head is there, within its bounds; whose host and path are these?     400, 404, 413, 503
+//!     │      (in clear, where TLS is wanted: sent there)                              308
 //!     │
 //!   admit ── random or sticky, with known weights; the guard's switch is looked at    no_instance
 //!     │      (no instance at all: wait a little for a table that has one)             503
@@ -32,14 +33,18 @@ use crate::{
     refusal::Refusal,
     tally::Outcome,
     ticket::Ticket,
+    tls::elsewhere,
     tunnel,
     upstream::{Connection, Upstream},
     worker::Worker,
 };
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, TRANSFER_ENCODING},
+    header::{
+        CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+    },
     request, response,
+    uri::PathAndQuery,
 };
 use hyper::{
     body::{Body as _, Incoming},
@@ -68,6 +73,10 @@ pub(crate) async fn serve(
     };
     if is_http1 && client.worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(hsts) = &client.hsts {
+        // An instance may know better.
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
     }
     Ok(response.map(|content| content.into_body(busy)))
 }
@@ -101,6 +110,11 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
         return Err(Refusal::Coding);
     }
     let host = host(&request)?;
+    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    if let Some(response) = elsewhere(client, host.as_bytes(), target)? {
+        client.answered_early.set(!request.body().is_end_stream());
+        return Ok(response);
+    }
     let asked = Whole { request: &request, host: &host };
     let Assigned { ticket, arm, set_cookie } = admit(client, &asked, began).await?;
     let lane = Rc::clone(ticket.lane());

@@ -52,7 +52,7 @@ mod units;
 mod upstream;
 mod worker;
 
-pub use config::{CertificateFiles, Config, Limits, Terms, Tls};
+pub use config::{CertificateFiles, Config, Hsts, Limits, Terms, Tls};
 pub use error::Error;
 pub use tls::certificate::{Inspected, inspect};
 
@@ -79,7 +79,9 @@ pub fn run(config: Config) -> Result<(), Error> {
     let saved = Home::load_table(&config.data_dir);
     let (shared, queues) = Shared::new(&config, listeners.addresses, connections, saved.as_ref());
     let keeping = match (&config.tls, &shared.tls) {
-        (Some(tls), Some(plane)) => Some(Keeper::new(tls, Arc::clone(plane), Arc::clone(&shared))?.start()?),
+        (Some(tls), Some(plane)) => {
+            Some(Keeper::new(tls, &config.data_dir, Arc::clone(plane), Arc::clone(&shared))?.start()?)
+        }
         (_, _) => None,
     };
     let guard = guard::start(Arc::clone(&shared), queues.consumers)?;

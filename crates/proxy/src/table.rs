@@ -104,6 +104,11 @@ impl Table {
         exact.or_else(|| self.any_host.longest(path))
     }
 
+    /// The hosts of all routes that name one, in lower case.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &[u8]> {
+        self.hosts.keys().map(|host| &**host)
+    }
+
     /// The switch of a change's guard, when some service is guarded for it.
     pub(crate) fn switch(&self, change: ChangeId) -> Option<&Arc<Switch>> {
         self.services.get(*self.guarded.get(&change)?)?.guard.as_ref()

@@ -12,13 +12,18 @@ pub(crate) mod certificate;
 mod dates;
 mod handshake;
 mod keeper;
+mod local;
 mod names;
+mod redirect;
 mod stamp;
 
 pub(crate) use handshake::{Room, meet};
 pub(crate) use keeper::{Keeper, Keeping};
+pub(crate) use redirect::elsewhere;
 
+use crate::config::Hsts;
 use arc_swap::{ArcSwap, Guard};
+use http::HeaderValue;
 use model::Certificate;
 use rustls::ServerConfig;
 use std::sync::Arc;
@@ -34,6 +39,10 @@ pub(crate) struct Plane {
 pub(crate) struct InForce {
     /// For handshakes. `None`: there is no certificate at all, and none can succeed.
     pub(crate) config: Option<Arc<ServerConfig>>,
+    /// The port that requests in clear are sent to.
+    pub(crate) redirect: Option<u16>,
+    /// What browsers are told with responses.
+    hsts: Option<Hsts>,
     /// For reports.
     certificates: Vec<Certificate>,
 }
@@ -42,6 +51,14 @@ impl Plane {
     /// For one connection, or one request.
     pub(crate) fn now(&self) -> Guard<Arc<InForce>> {
         self.in_force.load()
+    }
+
+    /// What browsers are told with the responses on one connection. A value of its own for each, so that threads do not meet
+    /// where copies of one are counted.
+    pub(crate) fn hsts(&self) -> Option<HeaderValue> {
+        let hsts = self.in_force.load().hsts?;
+        let subdomains = if hsts.subdomains { "; includeSubDomains" } else { "" };
+        HeaderValue::try_from(format!("max-age={}{subdomains}", hsts.max_age.0 / 1000)).ok()
     }
 
     /// Every certificate, and every one that should be there.

@@ -6,10 +6,10 @@ use super::{
     instance::{Question, ask},
     relay::Relay,
     request::Plain,
-    response::{Added, Dated},
+    response::{Added, Has},
 };
 use crate::{
-    admit::{Assigned, admit},
+    admit::{Asked as _, Assigned, admit},
     body::Content,
     buffers::Buffer,
     connection::Client,
@@ -17,8 +17,10 @@ use crate::{
     headers::From,
     patience::Patience,
     refusal::Refusal,
+    tls::elsewhere,
 };
 use bytes::Bytes;
+use http::Response;
 use std::{
     io::{IoSlice, Write as _},
     rc::Rc,
@@ -37,6 +39,14 @@ pub(super) enum Next {
     NotPlain(Buffer),
 }
 
+/// Who answers a request.
+enum Course {
+    /// The release it is assigned to.
+    Assigned(Assigned),
+    /// We do.
+    Ours(Result<Response<Content>, Refusal>),
+}
+
 /// Answers the request that has begun to arrive.
 pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mut Patience) -> Next {
     let Some(mut arrived) = side.take() else { return Next::Cut };
@@ -44,41 +54,54 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
     let Some(plain) = Plain::read(arrived.filled()) else { return Next::NotPlain(arrived) };
     let worker = &client.worker;
     let (closes, to_head, length) = (plain.closes, plain.is_head(), plain.length);
-    // What arrives behind the head is another request; the client is taken to be there until it is looked at.
-    let admitted = match arrived.filled().len() == length {
-        true => side.unless_gone(admit(client, &plain, began)).await,
-        false => Ok(admit(client, &plain, began).await),
+    let course = match elsewhere(client, plain.host(), plain.target).transpose() {
+        Some(answer) => Course::Ours(answer),
+        None => {
+            // What arrives behind the head is another request; the client is taken to be there until it is looked at.
+            let admitted = match arrived.filled().len() > length {
+                true => Ok(admit(client, &plain, began).await),
+                false => side.unless_gone(admit(client, &plain, began)).await,
+            };
+            match admitted {
+                Ok(Ok(assigned)) => Course::Assigned(assigned),
+                Ok(Err(refusal)) => Course::Ours(Err(refusal)),
+                Err(Gone) => return Next::Cut,
+            }
+        }
     };
-    let Ok(admitted) = admitted else { return Next::Cut };
     let head = plain.forwarded(From { address: &client.address, begins: client.begins }, &worker.random);
     arrived.consume(length);
     side.give_back(arrived);
 
-    let added = |cookie| Added { cookie, closes: closes || worker.is_leaving(), dates: &worker.dates };
-    let Assigned { mut ticket, arm, set_cookie } = match admitted {
-        Ok(assigned) => assigned,
-        Err(refusal) => return refuse(client, side, patience, &refusal, to_head, &added(None)).await,
+    let hsts = client.hsts.as_ref();
+    let added = |cookie| Added { cookie, hsts, closes: closes || worker.is_leaving(), dates: &worker.dates };
+    let Assigned { mut ticket, arm, set_cookie } = match course {
+        Course::Assigned(assigned) => assigned,
+        Course::Ours(answer) => return say(client, side, patience, answer, to_head, &added(None)).await,
     };
     let lane = Rc::clone(ticket.lane());
     let asked = Question { head, to_head, added: added(set_cookie.as_ref()) };
     match side.unless_gone(ask(worker, &lane, arm, &mut ticket, patience, &asked)).await {
         Ok(Ok(begun)) => Relay::new(worker, begun, ticket).run(side, patience, asked.added.closes).await,
-        Ok(Err(refusal)) => refuse(client, side, patience, &refusal, to_head, &asked.added).await,
+        Ok(Err(refusal)) => say(client, side, patience, Err(refusal), to_head, &asked.added).await,
         Err(Gone) => Next::Cut,
     }
 }
 
-/// Tells a client why its request is not answered by an instance.
-async fn refuse(
+/// Gives a client an answer of ours.
+async fn say(
     client: &Client,
     side: &mut Side,
     patience: &mut Patience,
-    refusal: &Refusal,
+    answer: Result<Response<Content>, Refusal>,
     to_head: bool,
     added: &Added<'_>,
 ) -> Next {
-    count_refusal(client, refusal);
-    let (head, content) = refusal.response().into_parts();
+    let answer = answer.unwrap_or_else(|refusal| {
+        count_refusal(client, &refusal);
+        refusal.response()
+    });
+    let (head, content) = answer.into_parts();
     let text = match content {
         Content::Text(text) => text,
         Content::Empty | Content::Relay(_) => Bytes::new(),
@@ -87,7 +110,7 @@ async fn refuse(
     // A vector takes all that is written.
     let _ = write!(out, "HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, text.len());
     head.headers.iter().for_each(|(name, value)| field::write(&mut out, name.as_str(), value.as_bytes()));
-    added.end(&mut out, Dated::No);
+    added.end(&mut out, Has::default());
     let body = if to_head { &[] } else { &text[..] };
     match side.send(patience, &mut [IoSlice::new(&out), IoSlice::new(body)]).await {
         Ok(()) if added.closes => Next::Close,

@@ -21,7 +21,7 @@ const MOST_FIELDS: usize = 64;
 pub(crate) struct Plain<'b> {
     method: &'b str,
     /// The path and what follows it.
-    target: &'b str,
+    pub(super) target: &'b str,
     host: &'b [u8],
     /// Those that an instance is sent as they are.
     fields: Vec<Header<'b>>,

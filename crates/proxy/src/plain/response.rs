@@ -52,27 +52,32 @@ pub(super) struct Malformed;
 pub(super) struct Added<'a> {
     /// What makes a new user known next time.
     pub(super) cookie: Option<&'a HeaderValue>,
+    /// That it is to use TLS from now on.
+    pub(super) hsts: Option<&'a HeaderValue>,
     /// Whether the client is to send no further request on its connection.
     pub(super) closes: bool,
     /// What day it is, for what has no clock.
     pub(super) dates: &'a Dates,
 }
 
-/// Whether a head says when it was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Dated {
-    Yes,
-    No,
+/// What a head says already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Has {
+    date: bool,
+    hsts: bool,
 }
 
 impl Added<'_> {
     /// Adds what is to be added to a head, and ends it.
-    pub(super) fn end(&self, head: &mut Vec<u8>, dated: Dated) {
+    pub(super) fn end(&self, head: &mut Vec<u8>, has: Has) {
         if let Some(cookie) = self.cookie {
             field::write(head, "set-cookie", cookie.as_bytes());
         }
-        if dated == Dated::No {
+        if !has.date {
             field::write(head, "date", &self.dates.now());
+        }
+        if let Some(hsts) = self.hsts.filter(|_| !has.hsts) {
+            field::write(head, "strict-transport-security", hsts.as_bytes());
         }
         if self.closes {
             field::write(head, "connection", b"close");
@@ -131,7 +136,7 @@ pub(super) fn pass_on(bytes: &[u8], to_head: bool, added: &Added<'_>, out: &mut 
             Some(_) | None => {}
         },
     }
-    added.end(out, said.dated);
+    added.end(out, said.has);
     Ok(Found::Final(
         length,
         Head { status, framing, keeps: said.keeps && framing != Framing::UntilClose, events: said.events },
@@ -144,7 +149,7 @@ struct Said<'b> {
     chunked: bool,
     keeps: bool,
     events: bool,
-    dated: Dated,
+    has: Has,
     /// Fields that concern this connection only, by what it says itself.
     named: Vec<&'b [u8]>,
 }
@@ -156,12 +161,12 @@ impl<'b> Said<'b> {
             chunked: false,
             keeps: version == 1,
             events: false,
-            dated: Dated::No,
+            has: Has::default(),
             named: Vec::new(),
         };
         for &Header { name, value } in fields {
             match name.len() {
-                4 if is(name, "date") => said.dated = Dated::Yes,
+                4 if is(name, "date") => said.has.date = true,
                 10 if is(name, "connection") => tokens(value).for_each(|token| said.connection(token)),
                 12 if is(name, "content-type") => {
                     said.events = value.get(..17).is_some_and(|kind| is(kind, "text/event-stream"));
@@ -177,6 +182,7 @@ impl<'b> Said<'b> {
                     true => said.chunked = true,
                     false => return Err(Malformed),
                 },
+                25 if is(name, "strict-transport-security") => said.has.hsts = true,
                 _ => {}
             }
         }

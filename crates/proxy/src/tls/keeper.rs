@@ -6,12 +6,14 @@
 use super::{
     InForce, Plane,
     certificate::{self, Loaded},
+    local::Local,
     names::Names,
     stamp::{self, Stamp},
 };
 use crate::{
     config::{CertificateFiles, Terms, Tls},
     error::Error,
+    quiet::Quiet,
     report::wall_clock,
     shared::Shared,
 };
@@ -25,7 +27,7 @@ use rustls::{
 use std::{
     fmt::Display,
     io, mem,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -50,6 +52,10 @@ pub(crate) struct Keeper {
     watch: Watch,
     terms: Terms,
     sources: Vec<Source>,
+    /// Where the local authority is kept.
+    local_at: PathBuf,
+    local: Option<Local>,
+    trouble: Quiet,
     tickets: Arc<dyn ProducesTickets>,
 }
 
@@ -67,7 +73,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When the system has no random numbers for the keys of tickets.
-    pub(crate) fn new(tls: &Tls, plane: Arc<Plane>, shared: Arc<Shared>) -> Result<Keeper, Error> {
+    pub(crate) fn new(tls: &Tls, data_dir: &Path, plane: Arc<Plane>, shared: Arc<Shared>) -> Result<Keeper, Error> {
         let tickets = Ticketer::new().map_err(|error| Error::Resources {
             what: "random numbers for TLS session tickets",
             source: io::Error::other(error),
@@ -79,6 +85,9 @@ impl Keeper {
             watch: Watch::default(),
             terms: Terms::default(),
             sources: Vec::new(),
+            local_at: data_dir.join("tls"),
+            local: None,
+            trouble: Quiet::default(),
             tickets,
         };
         keeper.look();
@@ -99,12 +108,15 @@ impl Keeper {
     }
 
     async fn run(mut self, mut ended: oneshot::Receiver<()>) {
+        let mut tables = self.shared.changed.subscribe();
         let mut tick = interval(self.shared.limits.look);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = &mut ended => return,
                 _ = tick.tick() => self.look(),
+                // Other routes may be other hosts.
+                _ = tables.changed() => self.look(),
             }
         }
     }
@@ -114,6 +126,7 @@ impl Keeper {
         for source in &mut self.sources {
             anew |= source.look();
         }
+        anew |= self.renew_local();
         if anew {
             self.put_in_force();
         }
@@ -146,8 +159,32 @@ impl Keeper {
         }
     }
 
+    /// Whether there is another certificate for development, or none any more.
+    fn renew_local(&mut self) -> bool {
+        if !self.terms.local {
+            return self.local.take().is_some();
+        }
+        let now = wall_clock();
+        let renewed = match self.local.take().map_or_else(|| Local::open(&self.local_at, now), Ok) {
+            Ok(local) => {
+                let table = self.shared.table.load();
+                let hosts = table.hosts().filter_map(|host| str::from_utf8(host).ok());
+                self.local.insert(local).renew(hosts, now)
+            }
+            Err(error) => Err(error),
+        };
+        renewed.unwrap_or_else(|error| {
+            if let Some(withheld) = self.trouble.pass() {
+                tracing::error!(%error, withheld, "there is no local certificate");
+            }
+            false
+        })
+    }
+
     fn put_in_force(&self) {
-        let names = Names::new(self.sources.iter().filter_map(|source| source.loaded.as_ref()));
+        let issued = self.local.as_ref().and_then(|local| Some((local, local.issued.as_ref()?)));
+        let own = self.sources.iter().filter_map(|source| source.loaded.as_ref());
+        let names = Names::new(own.chain(issued.map(|(_, loaded)| loaded)), issued.map(|(_, loaded)| loaded));
         let config = if names.is_empty() {
             tracing::error!("there is no certificate to present: connections with TLS are closed");
             None
@@ -160,8 +197,11 @@ impl Keeper {
                 }
             }
         };
-        let certificates = self.sources.iter().map(Source::certificate).collect();
-        self.plane.in_force.store(Arc::new(InForce { config, certificates }));
+        let local = issued
+            .map(|(local, loaded)| certificate::describe(&local.trusted_at.display().to_string(), Some(loaded), None));
+        let certificates = self.sources.iter().map(Source::certificate).chain(local).collect();
+        let Terms { redirect, hsts, .. } = self.terms;
+        self.plane.in_force.store(Arc::new(InForce { config, redirect, hsts, certificates }));
     }
 }
 

@@ -20,12 +20,15 @@ pub(super) struct Names {
     wild: HashMap<String, Vec<Arc<CertifiedKey>>>,
     /// For clients that name no host.
     first: Vec<Arc<CertifiedKey>>,
+    /// For hosts that have none. Without it they are refused.
+    others: Option<Arc<CertifiedKey>>,
 }
 
 impl Names {
-    /// The earlier a certificate comes, the sooner it is chosen among those for the same host.
-    pub(super) fn new<'a>(certificates: impl IntoIterator<Item = &'a Loaded>) -> Names {
-        let mut names = Names::default();
+    /// The earlier a certificate comes, the sooner it is chosen among those for the same host. `others`: the one for hosts
+    /// that have none.
+    pub(super) fn new<'a>(certificates: impl IntoIterator<Item = &'a Loaded>, others: Option<&Loaded>) -> Names {
+        let mut names = Names { others: others.map(|loaded| Arc::clone(&loaded.key)), ..Names::default() };
         for certificate in certificates {
             for name in &certificate.names {
                 let (place, name) = match name.strip_prefix("*.") {
@@ -51,7 +54,10 @@ impl Names {
             None => &self.first,
             Some(host) => {
                 let parent = || self.wild.get(host.split_once('.')?.1);
-                self.exact.get(host).or_else(parent)?
+                match self.exact.get(host).or_else(parent) {
+                    Some(fitting) => fitting,
+                    None => return self.others.as_ref(),
+                }
             }
         };
         // One that does not fit is better than none: the handshake then fails for a reason that names what is missing.
@@ -96,7 +102,7 @@ mod tests {
             certificate(&["api.shop.test"], &PKCS_ECDSA_P256_SHA256),
             certificate(&["shop.test"], &PKCS_ED25519),
         ];
-        let names = Names::new(&all);
+        let names = Names::new(&all, None);
         let both = [SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519];
         let chosen = |host, schemes: &[SignatureScheme]| {
             let found = names.choose(host, schemes)?;
@@ -109,6 +115,8 @@ mod tests {
         assert_eq!(chosen(Some("a.www.shop.test"), &both), None, "a wildcard is one label");
         assert_eq!(chosen(Some("test"), &both), None);
         assert_eq!(chosen(None, &both), Some(0), "no host: the first of all");
+        let names = Names::new(&all, Some(&all[1]));
+        assert!(names.choose(Some("other.test"), &both).is_some_and(|key| Arc::ptr_eq(key, &all[1].key)));
         assert_eq!(Names::default().choose(None, &both).map(|_| ()), None);
     }
 }

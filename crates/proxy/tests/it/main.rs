@@ -16,3 +16,4 @@ mod hostile;
 mod sharing;
 mod smuggling;
 mod tls;
+mod tls_only;

@@ -40,7 +40,7 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
-    /// A client that trusts this authority.
+    /// A client that trusts this authority and agrees on one of these protocols.
     pub(crate) fn client(&self, alpn: &[&str]) -> ClientConfig {
         let mut config = self.client_of(rustls::DEFAULT_VERSIONS);
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
@@ -49,12 +49,20 @@ impl Authority {
 
     /// One that knows these versions only.
     pub(crate) fn client_of(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_protocol_versions(versions).unwrap().with_root_certificates(roots);
-        builder.with_no_client_auth()
+        trusting(&self.certificate, versions)
     }
+}
+
+/// A client that trusts this certificate.
+pub(crate) fn trusting(
+    certificate: &CertificateDer<'static>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_protocol_versions(versions).unwrap().with_root_certificates(roots);
+    builder.with_no_client_auth()
 }
 
 /// Files of certificates in a directory, and the terms that name them.
@@ -77,7 +85,7 @@ impl Files {
             chain: self.0.join(format!("{name}.pem")),
             key: self.0.join(format!("{name}.key")),
         };
-        proxy::Terms { certificates: names.iter().map(files).collect() }
+        proxy::Terms { certificates: names.iter().map(files).collect(), ..proxy::Terms::default() }
     }
 
     /// Writes the terms, and gives where they are.

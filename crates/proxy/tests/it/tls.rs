@@ -22,7 +22,11 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 /// A proxy with a service, and where it speaks TLS.
-async fn open(files: &Files, terms: &proxy::Terms, adjust: impl FnOnce(&mut proxy::Config)) -> (Rig, SocketAddr) {
+pub(crate) async fn open(
+    files: &Files,
+    terms: &proxy::Terms,
+    adjust: impl FnOnce(&mut proxy::Config),
+) -> (Rig, SocketAddr) {
     let mut rig = pki::rig(files, terms, adjust).await;
     let address = rig.control.until("the address with TLS", |report| !report.listening_tls.is_empty()).await;
     let shop = upstream::good("v1").await;
@@ -31,7 +35,7 @@ async fn open(files: &Files, terms: &proxy::Terms, adjust: impl FnOnce(&mut prox
 }
 
 /// A request by HTTP/1.1 on a connection that is there.
-async fn get(stream: TlsStream<TcpStream>, path: &str) -> (u16, String) {
+pub(crate) async fn get(stream: TlsStream<TcpStream>, path: &str) -> (u16, String) {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection.with_upgrades());
     let request = Request::get(path).header("host", "shop.test").body(Empty::<bytes::Bytes>::new()).unwrap();

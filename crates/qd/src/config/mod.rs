@@ -240,7 +240,7 @@ fn finish(draft: Draft, path: &Path, base: &Path, faults: &mut Faults) -> Config
     }
     let Draft { environment, data, mut proxy, api, access, .. } = draft;
     // Without a certificate no handshake could succeed.
-    proxy.tls = proxy.tls.filter(|tls| !tls.terms.certificates.is_empty()).map(|tls| tls.relative_to(base));
+    proxy.tls = proxy.tls.filter(Tls::is_on).map(|tls| tls.settled(base));
     Config { path: path.to_owned(), environment, data: base.join(data), proxy, api, access, services, secrets_files }
 }
 

@@ -58,6 +58,11 @@ impl<'a> Node<'a> {
         self.name().map(PathBuf::from)
     }
 
+    pub(super) fn truth(&self) -> Result<bool, Fault> {
+        let DeValue::Boolean(truth) = self.value else { return Err(self.wrong_type("true or false")) };
+        Ok(*truth)
+    }
+
     pub(super) fn integer(&self, allowed: std::ops::RangeInclusive<u32>) -> Result<u32, Fault> {
         let DeValue::Integer(number) = self.value else { return Err(self.wrong_type("a whole number")) };
         let help = format!("use {} to {}", allowed.start(), allowed.end());

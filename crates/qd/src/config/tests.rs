@@ -73,6 +73,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "steps",
         "exposure",
         "certificates",
+        "hsts",
         "limits",
     ];
     let is_default = |key: &str| {

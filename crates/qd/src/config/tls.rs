@@ -1,11 +1,12 @@
-//! The keys of `[proxy.tls]`. A certificate is what turns TLS on.
+//! The keys of `[proxy.tls]`. A certificate is what turns TLS on: one from files, or those for development.
 
 use super::{
     key::{Key, Shows, read},
     node::Node,
     problem::{Fault, Faults},
 };
-use proxy::{CertificateFiles, Terms};
+use model::Span;
+use proxy::{CertificateFiles, Hsts, Terms};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -19,17 +20,34 @@ pub(crate) struct Tls {
     pub(crate) listen: Vec<SocketAddr>,
     /// On which terms.
     pub(crate) terms: Terms,
+    redirect: bool,
+    hsts: Option<Span>,
+    hsts_subdomains: bool,
 }
 
 impl Default for Tls {
     fn default() -> Tls {
-        Tls { listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8443))], terms: Terms::default() }
+        Tls {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8443))],
+            terms: Terms::default(),
+            redirect: false,
+            hsts: None,
+            hsts_subdomains: false,
+        }
     }
 }
 
 impl Tls {
-    /// With every file as seen from the directory `base`.
-    pub(super) fn relative_to(mut self, base: &Path) -> Tls {
+    /// Whether there is something to present.
+    pub(super) fn is_on(&self) -> bool {
+        self.terms.local || !self.terms.certificates.is_empty()
+    }
+
+    /// With every file as seen from the directory `base`, and with what follows from several keys.
+    pub(super) fn settled(mut self, base: &Path) -> Tls {
+        let ours = self.listen.first().filter(|_| self.redirect).map(SocketAddr::port);
+        self.terms.redirect = self.terms.redirect.or(ours);
+        self.terms.hsts = self.hsts.map(|max_age| Hsts { max_age, subdomains: self.hsts_subdomains });
         for files in &mut self.terms.certificates {
             files.chain = base.join(&files.chain);
             files.key = base.join(&files.key);
@@ -53,7 +71,43 @@ pub(super) const TLS: &[Key<Tls>] = &[
         shows: Shows::Example(r#"[{ chain = "shop.pem", key = "shop.key" }]"#),
         set: read_certificates,
     },
+    Key {
+        name: "local",
+        doc: "Whether hosts below `localhost` and `test`, and loopback addresses, have certificates of an authority of this\n\
+              installation, for development. Its own certificate is tls/local-authority.pem in the data directory: trust it, or not.",
+        shows: Shows::Default("false"),
+        set: |t, v, f| f.put(&mut t.terms.local, v.truth()),
+    },
+    Key {
+        name: "redirect",
+        doc: "Whether requests that come in clear are sent to the first address above (308), but for those of this machine to\n\
+              itself. The number of a port instead of `true`, where clients reach that address by another one.",
+        shows: Shows::Default("false"),
+        set: read_redirect,
+    },
+    Key {
+        name: "hsts",
+        doc: "For how long browsers are told to use TLS only, from their last visit on (Strict-Transport-Security). They keep to\n\
+              it even when TLS is turned off here: begin with a short time.",
+        shows: Shows::Example(r#""365d""#),
+        set: |t, v, f| f.put(&mut t.hsts, v.span().map(Some)),
+    },
+    Key {
+        name: "hsts_subdomains",
+        doc: "Whether that is for every host below theirs, too.",
+        shows: Shows::Default("false"),
+        set: |t, v, f| f.put(&mut t.hsts_subdomains, v.truth()),
+    },
 ];
+
+fn read_redirect(tls: &mut Tls, node: &Node<'_>, faults: &mut Faults) {
+    if let DeValue::Integer(_) = node.value {
+        let port = node.integer(1..=u32::from(u16::MAX)).map(|port| u16::try_from(port).ok());
+        faults.put(&mut tls.terms.redirect, port);
+    } else {
+        faults.put(&mut tls.redirect, node.truth());
+    }
+}
 
 /// What a certificate is made of.
 #[derive(Default)]

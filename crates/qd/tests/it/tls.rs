@@ -14,19 +14,17 @@ fn issue(site: &Site, host: &str) {
 
 /// What curl gets from the shop by its name, trusting what is in a file: its protocol and status, or its exit code.
 fn curl(site: &Site, trusted: &str) -> String {
+    let port = site.address.port() + 1;
+    fetch(site, trusted, &format!("https://shop.test:{port}/"), "%{http_version} %{http_code}")
+}
+
+/// What curl has to say of an address of the shop.
+fn fetch(site: &Site, trusted: &str, address: &str, wanted: &str) -> String {
     let mut command = Command::new("curl");
     let port = site.address.port() + 1;
-    command.args([
-        "--silent",
-        "--max-time",
-        "10",
-        "--output",
-        "/dev/null",
-        "--write-out",
-        "%{http_version} %{http_code}",
-    ]);
-    command.args(["--cacert", trusted, "--resolve", &format!("shop.test:{port}:{}", site.address.ip())]);
-    command.arg(format!("https://shop.test:{port}/"));
+    command.args(["--silent", "--max-time", "10", "--output", "/dev/null", "--write-out", wanted]);
+    command.args(["--cacert", trusted, "--connect-to", &format!("shop.test:{port}:{}:{port}", site.address.ip())]);
+    command.arg(address);
     let said = site.run(site.clean(command, &[]));
     if said.code == Some(0) { said.out } else { format!("exit code {:?}", said.code) }
 }
@@ -64,4 +62,36 @@ fn a_service_is_reached_with_tls_and_its_certificate_is_replaced_while_it_is() {
     for place in ["serve.log", ".quarterdeck/proxy.log", ".quarterdeck/tls.json"] {
         assert!(!fs::read_to_string(site.path(place)).unwrap_or_default().contains(secret), "{place} has the key");
     }
+}
+
+#[test]
+fn development_has_tls_without_a_certificate_from_anywhere() {
+    let mut site = Site::new();
+    let port = site.address.port() + 1;
+    let tls = format!("listen = [\"{}:{port}\"]\nlocal = true\nredirect = true\nhsts = \"1d\"", site.address.ip());
+    site.edit("[services.shop]\n", &format!("[proxy.tls]\n{tls}\n\n[services.shop]\n"));
+    site.edit("routes = [\"/\"]", "routes = [\"shop.test/\"]");
+    site.open_shop();
+    let trusted = ".quarterdeck/tls/local-authority.pem";
+    if curl(&site, trusted).contains("Some(127)") {
+        eprintln!("skipped: curl is not installed; `cargo xtask test` installs it when root");
+        return;
+    }
+    until("TLS", || curl(&site, trusted) == "2 200");
+    let secured = format!("https://shop.test:{port}/a?b=c");
+    assert_eq!(fetch(&site, trusted, &secured, "%header{strict-transport-security}"), "max-age=86400");
+    let clear = format!("http://shop.test:{}/a?b=c", site.address.port());
+    let at = format!("shop.test:{}:{}", site.address.port(), site.address.ip());
+    let mut command = Command::new("curl");
+    command.args([
+        "--silent",
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{http_code} %{redirect_url}",
+        "--resolve",
+        &at,
+    ]);
+    command.arg(clear);
+    assert_eq!(site.run(site.clean(command, &[])).out, format!("308 {secured}"));
 }

@@ -25,12 +25,34 @@ pub(super) enum Over {
     Tls,
 }
 
+/// Where requests are routed: all of them lead to the same origin.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Routes {
+    /// By one route that takes all paths.
+    One,
+    /// By a route for each path, to one service.
+    OfOneService,
+    /// By a route for each path, each to a service of its own: with ours, each has a canary and a guard. The others know no
+    /// services, and have their routes as before.
+    OfManyServices,
+}
+
+impl Routes {
+    /// How many there are.
+    pub(super) fn count(self) -> usize {
+        match self {
+            Routes::One => 1,
+            Routes::OfOneService | Routes::OfManyServices => ROUTES,
+        }
+    }
+}
+
 /// One comparison.
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) load: Load,
-    /// How many routes there are.
-    pub(super) routes: usize,
+    /// Where requests are routed.
+    pub(super) routes: Routes,
     pub(super) programs: &'static [Program],
     /// Whether it is part of the short version.
     pub(super) length: Length,
@@ -52,77 +74,84 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "1 KiB, 64 clients, connections kept",
         load: Load::Kept { over: Over::Clear, path: "/1k", clients: 64 },
-        routes: 1,
+        routes: Routes::One,
         programs: &[Nginx, Haproxy, Caddy, Qd, QdPlain],
         length: Length::Always,
     },
     Case {
         name: "1 KiB, 512 clients, connections kept",
         load: Load::Kept { over: Over::Clear, path: "/1k", clients: 512 },
-        routes: 1,
+        routes: Routes::One,
         programs: TUNED,
         length: Length::FullOnly,
     },
     Case {
         name: "100 KiB, 64 clients, connections kept",
         load: Load::Kept { over: Over::Clear, path: "/100k", clients: 64 },
-        routes: 1,
+        routes: Routes::One,
         programs: &[Nginx, Haproxy, Caddy, Qd],
         length: Length::Always,
     },
     Case {
         name: "1 KiB, 64 clients, a connection for each request",
         load: Load::New { over: Over::Clear, path: "/1k", clients: 64 },
-        routes: 1,
+        routes: Routes::One,
         programs: &[Nginx, Haproxy, Caddy, Qd],
         length: Length::Always,
     },
     Case {
         name: "1 KiB, TLS, 64 clients, connections kept",
         load: Load::Kept { over: Over::Tls, path: "/1k", clients: 64 },
-        routes: 1,
+        routes: Routes::One,
         programs: TUNED,
         length: Length::Always,
     },
     Case {
         name: "1 KiB, TLS, 64 clients, a connection for each request",
         load: Load::New { over: Over::Tls, path: "/1k", clients: 64 },
-        routes: 1,
+        routes: Routes::One,
         programs: TUNED,
         length: Length::Always,
     },
     Case {
         name: "1 KiB, HTTP/2, 64 clients with 10 requests at a time",
         load: Load::Http2 { path: "/1k", clients: 64, streams: 10 },
-        routes: 1,
+        routes: Routes::One,
         programs: &[Nginx, Haproxy, Caddy, Qd],
         length: Length::Always,
     },
     Case {
         name: "1 KiB, 64 clients, 1,000 paths, 1 route",
         load: Load::Spread { paths: ROUTES, clients: 64 },
-        routes: 1,
+        routes: Routes::One,
         programs: TUNED,
         length: Length::FullOnly,
     },
     Case {
         name: "1 KiB, 64 clients, 1,000 paths, 1,000 routes",
         load: Load::Spread { paths: ROUTES, clients: 64 },
-        routes: ROUTES,
+        routes: Routes::OfOneService,
+        programs: TUNED,
+        length: Length::FullOnly,
+    },
+    Case {
+        name: "1 KiB, 64 clients, 1,000 paths, 1,000 services",
+        load: Load::Spread { paths: ROUTES, clients: 64 },
+        routes: Routes::OfManyServices,
         programs: TUNED,
         length: Length::FullOnly,
     },
     Case {
         name: "1 KiB, at 50 % of what the slowest of these can",
         load: Load::Paced { percent: 50, clients: 128 },
-        routes: 1,
+        routes: Routes::One,
         programs: TUNED,
         length: Length::Always,
     },
     Case {
         name: "1 KiB, at 80 % of what the slowest of these can",
         load: Load::Paced { percent: 80, clients: 128 },
-        routes: 1,
+        routes: Routes::One,
         programs: TUNED,
         length: Length::Always,
     },

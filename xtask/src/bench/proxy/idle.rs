@@ -1,6 +1,7 @@
 //! What a connection costs that is open and does nothing: memory, by the difference.
 
 use super::{
+    case::Routes,
     figures::Values,
     program::{Ground, Program, Running},
     request,
@@ -52,7 +53,7 @@ pub(super) fn measure(ground: &Ground, connections: usize, rounds: usize) -> Res
 }
 
 fn once(ground: &Ground, program: Program, connections: usize) -> Result<(u64, u64), Error> {
-    let proxy = Running::start(ground, program, 1)?;
+    let proxy = Running::start(ground, program, Routes::One)?;
     let few = settled(&proxy);
     let open = |n| {
         request::once(proxy.http1, "/1k").map_err(|why| {

@@ -2,6 +2,7 @@
 //! one origin, two of the running release and two of the canary.
 
 use super::{
+    case::Routes,
     process::{Cores, Process},
     request,
     table::{self, Link, Watch},
@@ -110,8 +111,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts a program with so many routes, and waits until it answers.
-    pub(super) fn start(ground: &Ground, program: Program, routes: usize) -> Result<Running, Error> {
+    /// Starts a program with these routes, and waits until it answers.
+    pub(super) fn start(ground: &Ground, program: Program, routes: Routes) -> Result<Running, Error> {
         let dir = fresh(&ground.dir, "proxy")?;
         let [http1, http2, https] = [free_address()?, free_address()?, free_address()?];
         let text = |template: &str, routes: String| {
@@ -125,13 +126,13 @@ impl Running {
         let mut http2_at = http2;
         let mut process = match program {
             Program::Nginx => {
-                write(&dir.join("nginx.conf"), &text(NGINX, nginx_routes(routes)))?;
+                write(&dir.join("nginx.conf"), &text(NGINX, nginx_routes(routes.count())))?;
                 Process::start(&dir, core, &nginx(&dir), &[])?
             }
             Program::Haproxy => {
                 let path = dir.join("haproxy.cfg");
-                write(&dir.join("routes.map"), &haproxy_map(routes))?;
-                write(&path, &text(HAPROXY, haproxy_routes(&dir, routes)))?;
+                write(&dir.join("routes.map"), &haproxy_map(routes.count()))?;
+                write(&path, &text(HAPROXY, haproxy_routes(&dir, routes.count())))?;
                 Process::start(&dir, core, &["haproxy", "-db", "-f", &shown(&path)], &[])?
             }
             Program::Caddy => {

@@ -2,6 +2,7 @@
 //! is, and no request may fail.
 
 use super::{
+    case::Routes,
     loader::{wrk_command, wrk_sample},
     on_ground,
     program::{Ground, Origin, Program, Running},
@@ -30,7 +31,7 @@ const WARM_UP: Duration = Duration::from_secs(30);
 pub(in crate::bench) fn measure(workspace: &Workspace, options: &Options) -> Result<String, Error> {
     on_ground(workspace, options, |ground| {
         let _origin = Origin::start(ground)?;
-        let mut proxy = Running::start(ground, Program::Qd, 1)?;
+        let mut proxy = Running::start(ground, Program::Qd, Routes::One)?;
         let script = ground.dir.join("mix.lua");
         fs::write(&script, MIX).map_err(|source| Error::Write { path: script.clone(), source })?;
         let time = Duration::from_secs(60 * u64::from(options.minutes));
@@ -73,7 +74,7 @@ fn swap_and_watch(ground: &Ground, proxy: &mut Running, time: Duration) -> Resul
             memory.push((begun.elapsed(), kib));
         }
         let watch = if swaps % 2 == 0 { Watch::OtherStep } else { Watch::Canary };
-        let next = table(u64::from(swaps) + 2, &ground.origins, 1, watch);
+        let next = table(u64::from(swaps) + 2, &ground.origins, Routes::One, watch);
         if let Some(link) = &mut proxy.link {
             link.set_routes(&next)?;
         }

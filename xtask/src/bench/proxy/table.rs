@@ -2,6 +2,7 @@
 //! line on which it reports and is given new tables. These are inner forms of the product, written out here because tasks
 //! link none of its crates; a version that differs is refused by the data plane, not misread.
 
+use super::case::Routes;
 use crate::error::Error;
 use serde_json::{Value, json};
 use std::{
@@ -38,16 +39,19 @@ pub(super) fn route(n: usize) -> String {
     format!("r{n:04}")
 }
 
-/// A table with so many services of one route each. A single one has all paths.
-pub(super) fn table(generation: u64, origins: &[SocketAddr; 4], routes: usize, watch: Watch) -> Value {
-    let services = (0..routes).map(|n| {
-        let path = if routes == 1 { "/".to_owned() } else { format!("/{}", route(n)) };
-        service(n, &path, origins, watch)
-    });
-    json!({ "generation": generation, "services": services.collect::<Vec<_>>() })
+/// A table with these routes.
+pub(super) fn table(generation: u64, origins: &[SocketAddr; 4], routes: Routes, watch: Watch) -> Value {
+    let all = (0..routes.count()).map(|n| format!("/{}", route(n)));
+    let services: Vec<_> = match routes {
+        Routes::One => vec![service(0, &["/".to_owned()], origins, watch)],
+        Routes::OfOneService => vec![service(0, &all.collect::<Vec<_>>(), origins, watch)],
+        Routes::OfManyServices => all.enumerate().map(|(n, path)| service(n, &[path], origins, watch)).collect(),
+    };
+    json!({ "generation": generation, "services": services })
 }
 
-fn service(n: usize, path: &str, origins: &[SocketAddr; 4], watch: Watch) -> Value {
+fn service(n: usize, paths: &[String], origins: &[SocketAddr; 4], watch: Watch) -> Value {
+    let routes: Vec<_> = paths.iter().map(|path| json!({ "host": null, "path": path })).collect();
     let endpoints = |which: &[usize]| {
         let endpoint = |i: &usize| json!({ "instance": format!("INS-{}", i + 1), "address": origins[*i] });
         which.iter().map(endpoint).collect::<Vec<_>>()
@@ -64,7 +68,7 @@ fn service(n: usize, path: &str, origins: &[SocketAddr; 4], watch: Watch) -> Val
     };
     let mut service = json!({
         "service": format!("bench-{n}"),
-        "routes": [{ "host": null, "path": path }],
+        "routes": routes,
         "traffic": {
             "sticky": null, "response_timeout": 60_000, "idle_timeout": 300_000, "drain_deadline": 30_000,
             "max_body": 1 << 30,

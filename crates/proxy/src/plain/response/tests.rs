@@ -4,7 +4,7 @@ use proptest::prelude::*;
 fn passed(to_head: bool, head: &str) -> Result<(Found, String), Malformed> {
     let mut out = Vec::new();
     let dates = Dates::default();
-    let added = Added { cookie: None, closes: false, dates: &dates };
+    let added = Added { cookie: None, hsts: None, closes: false, dates: &dates };
     let found = pass_on(head.as_bytes(), to_head, &added, &mut out)?;
     Ok((found, String::from_utf8(out).unwrap()))
 }
@@ -94,17 +94,25 @@ fn a_client_is_told_what_concerns_it() {
 #[test]
 fn what_is_ours_to_say_is_said_once_at_the_end() {
     let (mut out, dates, cookie) = (Vec::new(), Dates::default(), HeaderValue::from_static("qd_user=1"));
-    let added = Added { cookie: Some(&cookie), closes: true, dates: &dates };
+    let added = Added { cookie: Some(&cookie), hsts: None, closes: true, dates: &dates };
     let head = b"HTTP/1.1 200 OK\r\ndate: x\r\ncontent-type: Text/Event-Stream; x\r\nset-cookie: a\r\n\r\n";
     let Ok(Found::Final(_, found)) = pass_on(head, false, &added, &mut out) else { panic!() };
     assert!(found.events);
     assert!(String::from_utf8(out).unwrap().ends_with("set-cookie: qd_user=1\r\nconnection: close\r\n\r\n"));
+    // An instance may know better about TLS.
+    let hsts = HeaderValue::from_static("max-age=1");
+    for (said, times) in [("", 1), ("Strict-Transport-Security: max-age=2\r\n", 0)] {
+        let added = Added { cookie: None, hsts: Some(&hsts), closes: false, dates: &dates };
+        let mut out = Vec::new();
+        pass_on(format!("HTTP/1.1 200 OK\r\n{said}\r\n").as_bytes(), false, &added, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap().matches("max-age=1").count(), times);
+    }
 }
 
 proptest! {
     #[test]
     fn nothing_that_arrives_does_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let (mut out, dates) = (Vec::new(), Dates::default());
-        let _ = pass_on(&bytes, false, &Added { cookie: None, closes: false, dates: &dates }, &mut out);
+        let _ = pass_on(&bytes, false, &Added { cookie: None, hsts: None, closes: false, dates: &dates }, &mut out);
     }
 }
