@@ -36,7 +36,7 @@ pub struct Instance {
     pub attempt: u32,
     /// How it is.
     pub condition: Condition,
-    /// How often in a row it exited without having been ready for a while.
+    /// How often in a row it exited without having been ready for a while. Being lost does not count.
     pub exits: u32,
     /// How it ended the last time.
     pub last_exit: Option<String>,
@@ -429,7 +429,18 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
         Fact::Unready { why, .. } => i.condition = Condition::Unready { since: now, why: why.clone() },
         Fact::Condemned { why, .. } => i.condition = Condition::Condemned { since: now, why: why.clone() },
         Fact::Ended { exit, restart_at, .. } => {
-            i.exits = if was_stable(i, now) { 1 } else { i.exits + 1 };
+            i.exits = match exit {
+                // It says nothing about the program: the machine, or whoever was to start it, went away.
+                Exit::Lost => {
+                    if was_stable(i, now) {
+                        0
+                    } else {
+                        i.exits
+                    }
+                }
+                Exit::Status(_) | Exit::Signal(_) | Exit::OutOfMemory if was_stable(i, now) => 1,
+                Exit::Status(_) | Exit::Signal(_) | Exit::OutOfMemory => i.exits + 1,
+            };
             i.last_exit = Some(exit.to_string());
             i.condition = Condition::Ended { since: now, restart_at: *restart_at };
         }

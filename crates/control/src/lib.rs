@@ -45,4 +45,4 @@ pub use turn::{Input, Planned, batches, changes_of, decide, plan};
 
 /// The version of the fold: raised whenever [`apply`] gives another state for the same entries, so that snapshots made
 /// by an older one are thrown away.
-pub const FOLD_VERSION: u32 = 2;
+pub const FOLD_VERSION: u32 = 3;

@@ -1,8 +1,9 @@
 //! The other ways in which a release takes over.
 
 use crate::story::{Story, deploy_by, key, spec};
+use control::change::Phase;
 use expect_test::expect;
-use model::{Span, Strategy};
+use model::{ReleaseId, Span, Strategy};
 
 #[test]
 fn blue_green_moves_all_requests_at_once_and_keeps_the_old_release_warm() {
@@ -127,4 +128,31 @@ fn a_service_without_routes_is_replaced_when_the_new_release_is_ready() {
         +30.100 s  CHG-4 was rolled back: INS-5 was not ready within 30 s: connection refused
     "#]]);
     assert_eq!(s.state().services[&key("worker")].history.len(), 2);
+}
+
+#[test]
+fn an_instance_that_is_lost_speaks_neither_against_its_release_nor_holds_it_up() {
+    let mut s = Story::with_shop_running();
+    let change = s.command(deploy_by(Strategy::Rolling, "shop", "v2"));
+    s.run_until("an instance of v2 is ready", |s| s.state().ready(ReleaseId(2)) == 1);
+    let first = s.state().instances_of(ReleaseId(2)).next().unwrap().id;
+    s.world.driver.lose(first);
+    s.run_until_phase(change, Phase::Succeeded);
+    expect![[r#"
+        +0.000 s  ann proposed CHG-3: deploy shop (plan …) — “because”
+        +0.000 s  CHG-3 started
+        +0.000 s  REL-2 “v2” of shop: artifact …, configuration …
+        +0.000 s  REL-2 begins to take over from REL-1 (rolling)
+        +1.000 s  INS-3 is ready
+        +1.000 s  the new release gets 50 % of the requests
+        +1.100 s  INS-3 was lost together with its shim
+        +1.600 s  INS-3 is started again (run 2)
+        +2.100 s  INS-4 is ready
+        +2.600 s  INS-3 is ready
+        +7.600 s  the new release gets 100 % of the requests
+        +8.600 s  INS-5 is ready
+        +13.600 s  REL-2 gets all requests: every instance was replaced
+        +13.600 s  CHG-3 succeeded: REL-2 has all requests
+    "#]]
+    .assert_eq(&s.tale_of(change));
 }
