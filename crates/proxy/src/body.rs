@@ -4,6 +4,7 @@
 use crate::{
     client_io::Busy,
     lifeline::{Lifeline, Overdue},
+    streams::Stall,
     tally::Outcome,
     ticket::Ticket,
     upstream::Connection,
@@ -150,6 +151,7 @@ impl Body for RequestBody {
 pub(crate) struct ResponseBody {
     content: Content,
     _busy: Busy,
+    stall: Option<Rc<Stall>>,
 }
 
 /// What a response body consists of.
@@ -163,9 +165,10 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// As the body of the response to a request that has been `busy` since it arrived.
-    pub(crate) fn into_body(self, busy: Busy) -> ResponseBody {
-        ResponseBody { content: self, _busy: busy }
+    /// As the body of the response to a request that has been `busy` since it arrived. `stall`: who looks at whether it is
+    /// asked for more.
+    pub(crate) fn into_body(self, busy: Busy, stall: Option<Rc<Stall>>) -> ResponseBody {
+        ResponseBody { content: self, _busy: busy, stall }
     }
 }
 
@@ -242,8 +245,11 @@ impl Body for ResponseBody {
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let content = &mut self.get_mut().content;
-        match content {
+        let ResponseBody { content, stall, .. } = self.get_mut();
+        if let Some(stall) = stall {
+            stall.ends();
+        }
+        let polled = match content {
             Content::Empty => Poll::Ready(None),
             Content::Text(text) => {
                 let text = std::mem::take(text);
@@ -251,7 +257,11 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(Frame::data(text))))
             }
             Content::Relay(relay) => relay.poll_frame(cx),
+        };
+        if let (Some(stall), Poll::Ready(Some(Ok(_)))) = (stall, &polled) {
+            stall.begins();
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,13 +8,13 @@ use crate::{
     listen::Begins,
     plain,
     stream::{Agreed, Stream},
+    streams::Streams,
     tls,
     worker::{Open, Worker},
 };
 use bytes::Bytes;
 use http::HeaderValue;
 use hyper::{
-    rt::Executor,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -49,6 +49,9 @@ const PING: Duration = Duration::from_secs(30);
 /// HTTP/2 flow-control windows: what one request, and one connection, may have sent that was not forwarded yet.
 const WINDOW: (u32, u32) = (256 << 10, 1 << 20);
 
+/// How much of one response may wait for an HTTP/2 client to open its window.
+const SEND_BUFFER: usize = 64 << 10;
+
 /// What the requests of one connection have in common.
 pub(crate) struct Client {
     /// The thread it is on.
@@ -61,6 +64,8 @@ pub(crate) struct Client {
     pub(crate) hsts: Option<HeaderValue>,
     /// Whether it keeps up.
     pub(crate) pace: Arc<Pace>,
+    /// Its requests, when it speaks HTTP/2.
+    pub(crate) streams: Streams,
     /// Whether it was answered before it had sent everything.
     pub(crate) answered_early: Cell<bool>,
     _open: Open,
@@ -91,12 +96,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         (Begins::InClear, _) | (Begins::WithTls, None) => None,
     };
     let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
+    let streams = Streams::new(worker.shared.limits.write_stall);
     let client = Rc::new(Client {
         worker,
         address: address.unwrap_or(HeaderValue::from_static("unknown")),
         begins,
         hsts,
         pace: Pace::new(),
+        streams,
         answered_early: Cell::new(false),
         _open: open,
     });
@@ -217,14 +224,16 @@ pub(crate) async fn linger(mut stream: Stream) {
 async fn http2(client: Rc<Client>, io: ClientIo) {
     let worker = Rc::clone(&client.worker);
     let limits = &worker.shared.limits;
+    let streams = client.streams.clone();
     let service = service_fn(move |request| forward::serve(Rc::clone(&client), request));
-    let mut builder = http2::Builder::new(OnThisThread);
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .initial_stream_window_size(WINDOW.0)
         .initial_connection_window_size(WINDOW.1)
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING);
     let mut connection = pin!(builder.serve_connection(io, service));
     // Malformed frames are answered by the protocol itself; how the connection ended says nothing of any request.
@@ -236,17 +245,4 @@ async fn http2(client: Rc<Client>, io: ClientIo) {
             connection.await
         }
     };
-}
-
-/// Runs the streams of an HTTP/2 connection as tasks of the thread the connection is on.
-#[derive(Clone, Copy)]
-struct OnThisThread;
-
-impl<F> Executor<F> for OnThisThread
-where
-    F: Future<Output: 'static> + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
 }

@@ -78,7 +78,7 @@ pub(crate) async fn serve(
         // An instance may know better.
         response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
     }
-    Ok(response.map(|content| content.into_body(busy)))
+    Ok(response.map(|content| content.into_body(busy, client.streams.current())))
 }
 
 /// Refusals of requests that were assigned are counted with their release, by their ticket.

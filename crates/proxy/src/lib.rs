@@ -43,6 +43,7 @@ mod report;
 mod saved_table;
 mod shared;
 mod stream;
+mod streams;
 mod table;
 mod tally;
 mod ticket;

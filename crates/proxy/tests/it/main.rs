@@ -10,6 +10,7 @@ mod upstream;
 mod control;
 mod draining;
 mod forwarding;
+mod framed;
 mod guards;
 mod handover;
 mod hostile;

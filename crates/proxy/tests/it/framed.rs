@@ -1,0 +1,180 @@
+//! What can be done to an HTTP/2 connection by a client that means harm. Frames are written by hand: no client library would.
+
+use crate::{
+    rig::{Rig, running, service, soon},
+    upstream::{good, recording},
+};
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GO_AWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+const FLOW_CONTROL_ERROR: u32 = 3;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// A client that writes and reads frames.
+struct Framed(TcpStream);
+
+impl Framed {
+    async fn open(rig: &Rig, settings: &[u8]) -> Framed {
+        let mut framed = Framed(rig.connect().await);
+        framed.0.write_all(PREFACE).await.unwrap();
+        framed.0.write_all(&frame(SETTINGS, 0, 0, settings)).await.unwrap();
+        framed
+    }
+
+    /// Writes as far as the proxy reads.
+    async fn write(&mut self, bytes: &[u8]) -> bool {
+        soon("the proxy reading, or closing", self.0.write_all(bytes)).await.is_ok()
+    }
+
+    /// The next frame: its kind, its stream, what it holds. `None`: the connection is over.
+    async fn read(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+        let read = async {
+            let mut head = [0; 9];
+            self.0.read_exact(&mut head).await?;
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            self.0.read_exact(&mut payload).await?;
+            std::io::Result::Ok((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
+        };
+        soon("a frame, or the end", read).await.ok()
+    }
+
+    /// Reads to the end; the reason it was given for it.
+    async fn reason(&mut self) -> Option<u32> {
+        let mut reason = None;
+        while let Some((kind, _, payload)) = self.read().await {
+            if kind == GO_AWAY {
+                reason = payload.get(4..8).map(|code| u32::from_be_bytes(code.try_into().unwrap()));
+            }
+        }
+        reason
+    }
+
+    /// Reads until a frame of this kind on this stream.
+    async fn until(&mut self, kind: u8, stream: u32) -> Vec<u8> {
+        loop {
+            let (found, of, payload) = self.read().await.unwrap();
+            if (found, of) == (kind, stream) {
+                return payload;
+            }
+        }
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// The block of a GET of `/` or another path.
+fn get(path: &str) -> Vec<u8> {
+    let mut block = vec![0x82, 0x86];
+    for (name, value) in [(0x44, path), (0x41, "shop.test")] {
+        block.extend([name, u8::try_from(value.len()).unwrap()]);
+        block.extend(value.bytes());
+    }
+    block
+}
+
+async fn still_serves(rig: &Rig) {
+    assert_eq!(rig.get("/").await.0, 200);
+    let mut another = Framed::open(rig, &[]).await;
+    assert!(another.write(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &get("/"))).await);
+    another.until(DATA, 1).await;
+}
+
+async fn serving(adjust: impl FnOnce(&mut proxy::Config)) -> Rig {
+    let mut rig = Rig::with(adjust).await;
+    rig.serve(vec![service(vec![running(&[good("one").await])])]).await;
+    rig
+}
+
+#[tokio::test]
+async fn streams_that_are_begun_and_reset_at_once_reach_an_instance_a_few_times_only() {
+    let (instance, asked) = recording().await;
+    let mut rig = Rig::start().await;
+    rig.serve(vec![service(vec![running(&[instance])])]).await;
+    let mut framed = Framed::open(&rig, &[]).await;
+    let flood: Vec<u8> = (0..5_000)
+        .flat_map(|n| {
+            let stream = 2 * n + 1;
+            [frame(HEADERS, END_HEADERS | END_STREAM, stream, &get("/")), frame(RESET, 0, stream, &[0, 0, 0, 8])]
+                .concat()
+        })
+        .collect();
+    framed.write(&flood).await;
+    assert_eq!(framed.reason().await, Some(ENHANCE_YOUR_CALM));
+    let reached = asked.lock().unwrap().len();
+    assert!(reached < 200, "{reached} requests");
+    still_serves(&rig).await;
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_broken_off() {
+    let rig = serving(|_| {}).await;
+    let mut framed = Framed::open(&rig, &[]).await;
+    assert!(framed.write(&frame(HEADERS, END_STREAM, 1, &get("/"))).await);
+    // A literal field of 8 KiB that is not remembered, again and again.
+    let mut field = vec![0x00, 1, b'x', 0x7f, 0x81, 0x3f];
+    field.resize(field.len() + 0x2000, b'a');
+    let more = frame(CONTINUATION, 0, 1, &field);
+    let mut written = 0;
+    while written < 100 << 20 && framed.write(&more).await {
+        written += more.len();
+    }
+    assert!(written < 10 << 20, "{written} bytes were taken");
+    still_serves(&rig).await;
+}
+
+#[tokio::test]
+async fn a_window_beyond_all_numbers_ends_the_connection() {
+    let rig = serving(|_| {}).await;
+    let mut framed = Framed::open(&rig, &[]).await;
+    framed.write(&frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes())).await;
+    assert_eq!(framed.reason().await, Some(FLOW_CONTROL_ERROR));
+    still_serves(&rig).await;
+}
+
+#[tokio::test]
+async fn a_window_that_is_never_opened_holds_nothing_for_long() {
+    let mut rig = serving(|config| config.limits.write_stall = Duration::from_millis(200)).await;
+    // The initial window is zero.
+    let mut framed = Framed::open(&rig, &[0, 4, 0, 0, 0, 0]).await;
+    framed.write(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &get("/download"))).await;
+    framed.until(HEADERS, 1).await;
+    framed.until(RESET, 1).await;
+    let tally = rig.tally(1, |tally| tally.cancelled == 1).await;
+    assert_eq!(tally.failed(), 0);
+    rig.control.until("nothing in flight", |r| r.instances.iter().all(|i| i.in_flight == 0)).await;
+}
+
+#[tokio::test]
+async fn pings_and_settings_without_end_are_answered_at_the_pace_they_are_read() {
+    let rig = serving(|_| {}).await;
+    let mut framed = Framed::open(&rig, &[]).await;
+    let flood = [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])].concat().repeat(20_000);
+    // Nothing is read meanwhile: what is not answered must not pile up.
+    let written = tokio::time::timeout(Duration::from_secs(2), framed.0.write_all(&flood)).await;
+    still_serves(&rig).await;
+    drop(written);
+}
