@@ -38,6 +38,12 @@ pub const FAMILIES: &[Family] = &[
     family("quarterdeck_request_duration_seconds", "histogram", "environment, service, release", "How long answered requests took, first byte in to last byte out. The sum is within 3 %."),
     family("quarterdeck_requests_in_flight", "gauge", "environment, service, release", "Requests and upgraded connections under way."),
     family("quarterdeck_connections", "gauge", "", "Open client connections."),
+    family(
+        "quarterdeck_limited_requests_total",
+        "counter",
+        "",
+        "Requests refused because their client had sent as many as it may.",
+    ),
     family("quarterdeck_unrouted_requests_total", "counter", "", "Requests that matched no route."),
     family("quarterdeck_refused_requests_total", "counter", "", "Requests refused before routing: malformed, too large, too slow."),
     family("quarterdeck_rollout_share", "gauge", "environment, service, change, release", "The share of the requests that the new release gets, from 0 to 1."),
@@ -66,6 +72,7 @@ pub fn text(state: &State, observed: &Observed, entries: u64) -> String {
     if let Some(proxy) = &observed.proxy {
         proxy.releases.iter().for_each(|traffic| release(&mut text, state, observed, traffic));
         text.value("quarterdeck_connections", "", proxy.connections as f64);
+        text.value("quarterdeck_limited_requests_total", "", proxy.limited as f64);
         text.value("quarterdeck_unrouted_requests_total", "", proxy.unrouted as f64);
         text.value("quarterdeck_refused_requests_total", "", proxy.refused as f64);
     }

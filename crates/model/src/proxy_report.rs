@@ -35,6 +35,9 @@ pub struct ProxyReport {
     pub unrouted: u64,
     /// Requests refused before routing: malformed, too large, too slow.
     pub refused: u64,
+    /// Requests refused because their client had sent as many as it may.
+    #[serde(default)]
+    pub limited: u64,
     /// Open client connections.
     pub connections: u64,
 }

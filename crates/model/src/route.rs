@@ -5,10 +5,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr};
 
-/// Which requests a service gets. The most specific match wins: an exact host before any host, then the longest path.
+/// Which requests a service gets. The most specific match wins: an exact host, then the longest `*.`, then any
+/// host; then the longest path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RouteMatch {
-    /// The host without its port, lower case. `None`: any host.
+    /// The host without its port, lower case; with `*.` before it, every host below it. `None`: any host.
     pub host: Option<String>,
     /// A path prefix that begins with `/` and matches whole segments: `/api` matches `/api` and `/api/x`, not `/apis`.
     pub path: String,

@@ -1,6 +1,6 @@
 //! A service as its owner describes it: what to run, how many, who reaches it, and how a new release takes over.
 
-use crate::{Bytes, Digest, RolloutSpec, RouteMatch, Span, Sticky};
+use crate::{Bytes, Digest, Rate, RolloutSpec, RouteMatch, Span, Sticky};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -122,6 +122,9 @@ pub struct TrafficSpec {
     pub drain_deadline: Span,
     /// The largest request body accepted.
     pub max_body: Bytes,
+    /// How many requests each client address may send. `None`: as many as it likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_rate: Option<Rate>,
 }
 
 impl Default for TrafficSpec {
@@ -132,6 +135,7 @@ impl Default for TrafficSpec {
             idle_timeout: Span::minutes(5),
             drain_deadline: Span::seconds(30),
             max_body: Bytes::mib(1024),
+            client_rate: None,
         }
     }
 }

@@ -54,6 +54,12 @@ pub(crate) async fn admit(client: &Client, request: &impl Asked, began: Instant)
         if request.least_body() > service.traffic.max_body.0 {
             return Err(Refusal::TooLarge(service.traffic.max_body, service.key.clone()));
         }
+        if let (None, Some(limiter)) = (&waiting, &service.limiter) {
+            limiter.pass(client.peer, began).map_err(|wait| {
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                Refusal::TooMany(service.key.clone(), seconds)
+            })?;
+        }
         let user = User::of(lane, request, client, &mut given);
         let Some((arm, weight)) = lane.choose(worker, &user) else {
             return Err(Refusal::NoRelease(service.key.clone()));

@@ -23,7 +23,7 @@ use std::{
     cell::Cell,
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
@@ -56,7 +56,9 @@ const SEND_BUFFER: usize = 64 << 10;
 pub(crate) struct Client {
     /// The thread it is on.
     pub(crate) worker: Rc<Worker>,
-    /// Its address, as forwarded to instances.
+    /// Its address.
+    pub(crate) peer: IpAddr,
+    /// The same, as forwarded to instances.
     pub(crate) address: HeaderValue,
     /// How it began.
     pub(crate) begins: Begins,
@@ -99,6 +101,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     let streams = Streams::new(worker.shared.limits.write_stall);
     let client = Rc::new(Client {
         worker,
+        peer: peer.ip(),
         address: address.unwrap_or(HeaderValue::from_static("unknown")),
         begins,
         hsts,

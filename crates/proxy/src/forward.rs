@@ -90,6 +90,7 @@ pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
             client.answered_early.set(true);
             counts.refused.increment();
         }
+        Refusal::TooMany(..) => counts.limited.increment(),
         Refusal::NoRoute { .. } | Refusal::NoTable | Refusal::NoRelease(_) => counts.unrouted.increment(),
         Refusal::BadBody
         | Refusal::NoInstance(_)

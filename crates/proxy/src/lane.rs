@@ -112,14 +112,19 @@ impl Lanes {
 
 impl LaneArm {
     /// The less loaded of two random instances, avoiding those that refused connections lately and the one that was just
-    /// tried, as long as there is another. `None`: the release has no instance.
+    /// tried, as long as there is another, and those that break one request after the other, as long as half of them are
+    /// left. `None`: the release has no instance.
     pub(crate) fn pick(&self, random: &Random, now: Instant, tried: Option<&Rc<Upstream>>) -> Option<&Rc<Upstream>> {
         let n = self.upstreams.len();
         if n <= 1 {
             return self.upstreams.first();
         }
+        // With fewer than half of them left, those would be the next to break.
+        let few_left = || 2 * self.upstreams.iter().filter(|upstream| !upstream.is_left_out(now)).count() < n;
         let good = |upstream: &Rc<Upstream>| {
-            upstream.is_usable(now) && !tried.is_some_and(|tried| Rc::ptr_eq(tried, upstream))
+            upstream.is_usable(now)
+                && !tried.is_some_and(|tried| Rc::ptr_eq(tried, upstream))
+                && (!upstream.is_left_out(now) || few_left())
         };
         let first = random.below(n);
         let second = (first + 1 + random.below(n - 1)) % n;

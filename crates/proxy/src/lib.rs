@@ -33,6 +33,7 @@ mod handover;
 mod headers;
 mod lane;
 mod lifeline;
+mod limiter;
 mod listen;
 mod patience;
 mod plain;

@@ -32,6 +32,8 @@ pub(crate) enum Refusal {
     },
     #[error("No service is set up here yet.")]
     NoTable,
+    #[error("You have sent as many requests as {0} takes from one client. Try again in {1} s.")]
+    TooMany(ServiceKey, u64),
     #[error("{0} has no release yet. Deploy one.")]
     NoRelease(ServiceKey),
     #[error("{0} has no instance that is ready. Try again in a moment.")]
@@ -66,6 +68,7 @@ impl Refusal {
             Refusal::TooLarge(..) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Refusal::NoRoute { .. } => StatusCode::NOT_FOUND,
+            Refusal::TooMany(..) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::NoTable | Refusal::NoRelease(_) | Refusal::NoInstance(_) | Refusal::Drained(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -83,6 +86,9 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Refusal::TooMany(_, seconds) = self {
+            headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
         }

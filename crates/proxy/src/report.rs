@@ -79,6 +79,7 @@ impl Reporter {
             evidence: table.switches().map(|switch| (switch.change, switch.evidence())).collect(),
             tripped: shared.tripped(),
             unrouted: sum(|t| t.unrouted.get()),
+            limited: sum(|t| t.limited.get()),
             refused: sum(|t| t.refused.get()),
             connections: sum(|t| t.connections.get()),
         }

@@ -13,7 +13,7 @@ use crate::{
     tls::Plane,
 };
 use arc_swap::ArcSwap;
-use model::{ChangeId, RouteTable, Time};
+use model::{ChangeId, Guard, RouteTable, Time};
 use std::{
     net::SocketAddr,
     sync::{
@@ -102,8 +102,10 @@ impl Shared {
         saved: Option<&Saved>,
     ) -> (Arc<Shared>, Queues) {
         let threads = config.threads();
-        let table = saved
-            .map(|saved| Table::new(&saved.table, |guard| Switch::new(guard, saved.tripped.contains(&guard.change))));
+        let table = saved.map(|saved| {
+            let tripped = |guard: &Guard| Switch::new(guard, saved.tripped.contains(&guard.change));
+            Table::new(&saved.table, &Table::default(), tripped)
+        });
         let (producers, consumers) = (0..threads).map(|_| rtrb::RingBuffer::new(QUEUE)).unzip();
         let shared = Shared {
             table: ArcSwap::from_pointee(table.unwrap_or_default()),
@@ -127,7 +129,7 @@ impl Shared {
         if table.generation < before.generation {
             return Taken::Older;
         }
-        let next = Table::new(table, |guard| match before.switch(guard.change) {
+        let next = Table::new(table, &before, |guard| match before.switch(guard.change) {
             Some(switch) if switch.serves(guard) => Arc::clone(switch),
             Some(_) | None => Switch::new(guard, false),
         });

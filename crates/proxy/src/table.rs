@@ -1,11 +1,12 @@
 //! A route table made ready for looking up. Pure and immutable: one is shared by all threads and replaced as a whole.
 //!
-//! The best match is an exact host before any host, then the longest path prefix by whole segments. The work of a
-//! look-up depends on the depth of the path and on the longest prefix, not on how many routes there are.
+//! The best match is an exact host, then the longest `*.` above it, then any host; of its paths, the longest prefix by whole
+//! segments. The work of a look-up depends on the depth of host and path and on the longest prefix, not on how many routes
+//! there are.
 
-use crate::{assign::Split, guard::Switch, units::Stage};
+use crate::{assign::Split, guard::Switch, limiter::Limiter, units::Stage};
 use http::HeaderName;
-use model::{Arm, ChangeId, Endpoint, Guard, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec};
+use model::{Arm, ChangeId, Endpoint, Guard, Rate, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec};
 use std::{collections::HashMap, sync::Arc};
 
 /// The longest host name that can match: DNS allows no longer one.
@@ -19,6 +20,8 @@ pub(crate) struct Table {
     /// The services, in the order of the table.
     pub(crate) services: Vec<Arc<Service>>,
     hosts: HashMap<Box<[u8]>, Paths>,
+    /// Hosts below a name, by that name with the dot before it.
+    below: HashMap<Box<[u8]>, Paths>,
     any_host: Paths,
     /// The position of the service that is guarded for a change.
     guarded: HashMap<ChangeId, usize>,
@@ -40,6 +43,8 @@ pub(crate) struct Service {
     pub(crate) split: Split,
     /// The test that watches its canary.
     pub(crate) guard: Option<Arc<Switch>>,
+    /// How many requests each client may send.
+    pub(crate) limiter: Option<Arc<Limiter>>,
     /// The step its users are bet on in; `None` when there is no guard or each request is bet on.
     pub(crate) stage: Option<Stage>,
 }
@@ -57,13 +62,19 @@ pub(crate) enum Key {
 
 impl Table {
     /// Makes a table ready. `switch` gives the switch of a guard: the same one for the same change, so that evidence
-    /// and a trip outlive the table.
-    pub(crate) fn new(table: &RouteTable, switch: impl Fn(&Guard) -> Arc<Switch>) -> Table {
+    /// and a trip outlive the table. So does what clients have used, `before`.
+    pub(crate) fn new(table: &RouteTable, before: &Table, switch: impl Fn(&Guard) -> Arc<Switch>) -> Table {
         let mut made = Table { generation: table.generation, ..Table::default() };
         for (index, service) in table.services.iter().enumerate() {
             for route in &service.routes {
                 let paths = match &route.host {
-                    Some(host) => made.hosts.entry(host.to_ascii_lowercase().into_bytes().into()).or_default(),
+                    Some(host) => {
+                        let host = host.to_ascii_lowercase();
+                        match host.strip_prefix('*') {
+                            Some(above) => made.below.entry(above.as_bytes().into()).or_default(),
+                            None => made.hosts.entry(host.into_bytes().into()).or_default(),
+                        }
+                    }
                     None => &mut made.any_host,
                 };
                 paths.add(&route.path, index);
@@ -83,25 +94,44 @@ impl Table {
                 arms: service.arms.clone(),
                 split,
                 guard,
+                limiter: service.traffic.client_rate.map(|rate| before.limiter(&service.service, rate)),
                 stage,
             }));
         }
         made
     }
 
+    /// The limiter of a service, as long as its rate is this one, or a new one.
+    fn limiter(&self, service: &ServiceKey, rate: Rate) -> Arc<Limiter> {
+        let known = self.services.iter().find(|known| known.limiter.is_some() && known.key == *service);
+        let known = known.and_then(|known| known.limiter.clone()).filter(|limiter| limiter.rate == rate);
+        known.unwrap_or_else(|| Arc::new(Limiter::new(rate)))
+    }
+
     /// The position of the service that a request to this host (with or without a port, in any case) and path belongs
     /// to.
     pub(crate) fn find(&self, host: &[u8], path: &[u8]) -> Option<usize> {
-        let exact = || {
+        let named = || {
             let host = bare_host(host);
             let mut lower = [0; MAX_HOST];
             let lower = lower.get_mut(..host.len())?;
             lower.copy_from_slice(host);
             lower.make_ascii_lowercase();
-            self.hosts.get(&*lower)?.longest(path)
+            let exact = self.hosts.get(&*lower).and_then(|paths| paths.longest(path));
+            exact.or_else(|| self.find_below(lower, path))
         };
-        let exact = if self.hosts.is_empty() { None } else { exact() };
-        exact.or_else(|| self.any_host.longest(path))
+        let named = if self.hosts.is_empty() && self.below.is_empty() { None } else { named() };
+        named.or_else(|| self.any_host.longest(path))
+    }
+
+    /// Likewise, by the names above a host in lower case, the longest first.
+    fn find_below(&self, host: &[u8], path: &[u8]) -> Option<usize> {
+        if self.below.is_empty() {
+            return None;
+        }
+        // A name above one that begins with a dot would be the name itself.
+        let dots = host.iter().enumerate().filter(|(at, byte)| **byte == b'.' && *at > 0).map(|(at, _)| at);
+        dots.filter_map(|dot| self.below.get(host.get(dot..)?)).find_map(|paths| paths.longest(path))
     }
 
     /// The hosts of all routes that name one, in lower case.

@@ -139,6 +139,8 @@ pub(crate) struct ThreadCounts {
     pub(crate) unrouted: Counter,
     /// Requests refused before routing.
     pub(crate) refused: Counter,
+    /// Requests of clients that had sent as many as they may.
+    pub(crate) limited: Counter,
     /// Open client connections.
     pub(crate) connections: Counter,
 }

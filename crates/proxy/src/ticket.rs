@@ -70,6 +70,7 @@ impl Ticket {
         let Some(arm) = self.lane.arms.get(self.arm) else { return };
         let latency_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         arm.counts.count(outcome, latency_us);
+        self.tell_upstream(outcome);
         let ending = match outcome {
             Outcome::Answered => Ending::Ended { failed: false, latency_us: Some(latency_us) },
             Outcome::Timeout => Ending::Ended { failed: true, latency_us: Some(latency_us) },
@@ -84,6 +85,18 @@ impl Ticket {
         };
         if let (Some(bet), Some(switch)) = (self.bet, &self.lane.service.guard) {
             self.worker.judge(switch, Judged { change: switch.change, bet, ending });
+        }
+    }
+
+    /// Lets an instance of a running release be left out when it breaks one request after the other. One of a canary is not:
+    /// the guard is to see what it does.
+    fn tell_upstream(&self, outcome: Outcome) {
+        let role = self.lane.service.arms.get(self.arm).map(|arm| arm.role);
+        let Some(upstream) = self.upstream.as_ref().filter(|_| role == Some(ArmRole::Running)) else { return };
+        match outcome {
+            Outcome::Answered | Outcome::Status5xx => upstream.ended(false),
+            Outcome::Reset | Outcome::Timeout => upstream.ended(true),
+            Outcome::Refused | Outcome::NoInstance | Outcome::Cancelled | Outcome::Cut => {}
         }
     }
 

@@ -30,6 +30,12 @@ pub(crate) type Connection = SendRequest<RequestBody>;
 /// How long an instance that refused a connection is skipped: this, doubled by every further refusal up to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
+/// From how many requests in a row on, whose connection broke or that were not answered in time, an instance is left out.
+const BROKEN: u32 = 5;
+
+/// For how long it is then: this, doubled by every further such request up to the second.
+const LEFT_OUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
 /// One instance.
 pub(crate) struct Upstream {
     /// Which instance, and where it listens.
@@ -42,6 +48,8 @@ pub(crate) struct Upstream {
     /// Idle ones that plain requests are sent on.
     pub(crate) links: Pool<Link>,
     refusals: Cell<u32>,
+    broken: Cell<u32>,
+    left_out_until: Cell<Option<Instant>>,
     skip_until: Cell<Option<Instant>>,
     leave_by: Cell<Option<Instant>>,
     left: Arc<Notify>,
@@ -80,6 +88,8 @@ impl Upstream {
             connections: Pool::default(),
             links: Pool::default(),
             refusals: Cell::new(0),
+            broken: Cell::new(0),
+            left_out_until: Cell::new(None),
             skip_until: Cell::new(None),
             leave_by: Cell::new(None),
             left: Arc::default(),
@@ -99,6 +109,25 @@ impl Upstream {
     /// It has ended.
     pub(crate) fn exit(&self) {
         self.counts.in_flight.decrement();
+    }
+
+    /// A request has ended that was not its client's to end. `broken`: its connection broke, or no answer came in time.
+    pub(crate) fn ended(&self, broken: bool) {
+        if !broken {
+            self.broken.set(0);
+            return;
+        }
+        let count = self.broken.get().saturating_add(1);
+        self.broken.set(count);
+        if let Some(further) = count.checked_sub(BROKEN) {
+            let pause = LEFT_OUT.0.saturating_mul(1 << further.min(8)).min(LEFT_OUT.1);
+            self.left_out_until.set(Some(Instant::now() + pause));
+        }
+    }
+
+    /// Whether it has lately broken one request after the other.
+    pub(crate) fn is_left_out(&self, now: Instant) -> bool {
+        self.left_out_until.get().is_some_and(|until| until > now)
     }
 
     /// Whether it has not refused a connection lately.

@@ -234,6 +234,7 @@ impl DataPlane {
             evidence: self.evaluations.iter().map(|(change, (_, e))| (*change, self.evidence(*change, e))).collect(),
             tripped: self.saved.tripped.iter().copied().collect(),
             unrouted: self.unrouted,
+            limited: 0,
             refused: 0,
             connections: 0,
         }

@@ -8,13 +8,16 @@ fn table(routes: &[&str]) -> Table {
         let (host, path) = route.split_at(route.find('/').unwrap());
         ServiceRoutes {
             service: format!("s{i}").parse().unwrap(),
+            // `*` alone is any host here.
             routes: vec![RouteMatch { host: (host != "*").then(|| host.to_owned()), path: path.to_owned() }],
             traffic: TrafficSpec::default(),
             arms: Vec::new(),
             guard: None,
         }
     });
-    Table::new(&RouteTable { generation: 1, services: services.collect() }, |guard| Switch::new(guard, false))
+    Table::new(&RouteTable { generation: 1, services: services.collect() }, &Table::default(), |guard| {
+        Switch::new(guard, false)
+    })
 }
 
 fn check(routes: &[&str], requests: &[&str], expect: Expect) {
@@ -91,6 +94,37 @@ fn a_host_is_the_same_in_any_spelling() {
             [::1]/ → [::1]/
             shop.test.evil/ → -
             / → -
+        "#]],
+    );
+}
+
+#[test]
+fn a_star_stands_for_every_host_below_a_name() {
+    check(
+        &["*.shop.test/", "a.shop.test/", "*.eu.shop.test/api", "*.test/"],
+        &[
+            "b.shop.test/",
+            "B.Shop.Test:80/",
+            "a.shop.test/",
+            "a.b.shop.test/",
+            "a.eu.shop.test/api/x",
+            "a.eu.shop.test/other",
+            "shop.test/",
+            ".shop.test/",
+            "test/",
+            "shop.test.evil/",
+        ],
+        expect![[r#"
+            b.shop.test/ → *.shop.test/
+            B.Shop.Test:80/ → *.shop.test/
+            a.shop.test/ → a.shop.test/
+            a.b.shop.test/ → *.shop.test/
+            a.eu.shop.test/api/x → *.eu.shop.test/api
+            a.eu.shop.test/other → *.shop.test/
+            shop.test/ → *.test/
+            .shop.test/ → *.test/
+            test/ → -
+            shop.test.evil/ → -
         "#]],
     );
 }

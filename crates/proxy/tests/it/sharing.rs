@@ -1,12 +1,12 @@
 //! How requests are shared between releases and their instances.
 
 use crate::{
-    rig::{Rig, canary, running, service},
-    upstream::good,
+    rig::{Rig, canary, full, running, service},
+    upstream::{good, rude},
 };
 use http::Request;
 use http_body_util::{BodyExt as _, Empty};
-use model::{Arm, ChangeId, Guard, Judgement, Ratio, RouteMatch, Sticky};
+use model::{Arm, ChangeId, Guard, Judgement, Rate, Ratio, RouteMatch, Sticky};
 
 #[tokio::test]
 async fn requests_are_shared_by_weight() {
@@ -83,4 +83,56 @@ async fn the_most_specific_route_gets_the_request() {
     {
         assert_eq!(rig.send(Request::get(path).header("host", host)).await.1, expected, "{host}{path}");
     }
+}
+
+#[tokio::test]
+async fn an_instance_that_breaks_one_request_after_the_other_is_left_out_for_a_while() {
+    let mut rig = Rig::start().await;
+    let bad = rude(|stream, _| async move { drop(stream) }).await;
+    rig.serve(vec![service(vec![running(&[good("a").await, bad, good("b").await])])]).await;
+    // A POST is not tried again: its client sees what became of it.
+    let mut broken = 0;
+    for _ in 0..100 {
+        let response = rig.open(Request::post("/"), full("x")).await;
+        broken += u32::from(response.status() == 502);
+    }
+    assert!((5..15).contains(&broken), "{broken} of 100 were sent to it");
+}
+
+#[tokio::test]
+async fn instances_that_all_break_requests_are_asked_all_the_same() {
+    let mut rig = Rig::start().await;
+    let bad = || rude(|stream, _| async move { drop(stream) });
+    rig.serve(vec![service(vec![running(&[bad().await, good("a").await, bad().await])])]).await;
+    let mut answered = 0;
+    for _ in 0..100 {
+        let response = rig.open(Request::post("/"), full("x")).await;
+        answered += u32::from(response.status() == 200);
+    }
+    // Only one of three is well: it is not given what all three were to carry.
+    assert!((10..70).contains(&answered), "{answered} of 100 were answered");
+}
+
+#[tokio::test]
+async fn a_client_that_has_sent_what_it_may_is_told_to_wait_and_tables_do_not_forget_it() {
+    let mut rig = Rig::start().await;
+    let instance = good("one").await;
+    let limited = |rate: &str| {
+        let mut service = service(vec![running(&[instance])]);
+        service.traffic.client_rate = Rate::parse(rate);
+        service
+    };
+    rig.serve(vec![limited("3/h")]).await;
+    for _ in 0..3 {
+        assert_eq!(rig.get("/").await.0, 200);
+    }
+    rig.serve(vec![limited("3/h")]).await;
+    let answer = rig.raw(b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: 1200"), "{answer}");
+    let response = rig.open(Request::post("/"), full("x")).await;
+    assert_eq!(response.status(), 429);
+    let report = rig.control.until("both counted", |report| report.limited == 2).await;
+    assert_eq!(report.releases[0].tally.total(), 3);
+    rig.serve(vec![limited("100/s")]).await;
+    assert_eq!(rig.get("/").await.0, 200);
 }

@@ -123,7 +123,8 @@ pub(super) const SERVICE: &[Key<Service>] = &[
     },
     Key {
         name: "routes",
-        doc: "Which requests it gets: \"host\", \"host/path\" or \"/path\" on any host. The most specific route wins.\n\
+        doc: "Which requests it gets: \"host\", \"host/path\" or \"/path\" on any host; \"*.host\" for all hosts below one. The most\n\
+              specific route wins.\n\
               Without it: none, as for a worker.",
         shows: Shows::Example(r#"["shop.localhost", "shop.example.com/api", "/"]"#),
         set: read_routes,

@@ -4,7 +4,7 @@ use super::{
     problem::Fault,
     words::{self, Unsplittable},
 };
-use model::{Bytes, Ratio, Span};
+use model::{Bytes, Rate, Ratio, Span};
 use std::{net::SocketAddr, ops::Range, path::PathBuf};
 use toml::de::{DeArray, DeTable, DeValue};
 
@@ -107,6 +107,16 @@ impl<'a> Node<'a> {
             self.fault(
                 format!("`{text}` is not a length of time"),
                 "use a number with ms, s, m, h or d: \"250ms\", \"30s\", \"1m30s\"",
+            )
+        })
+    }
+
+    pub(super) fn rate(&self) -> Result<Rate, Fault> {
+        let text = self.text("a rate such as \"100/s\"")?;
+        Rate::parse(text).ok_or_else(|| {
+            self.fault(
+                format!("`{text}` is not a rate"),
+                "use requests by time, both above zero: \"100/s\", \"1000/10m\"",
             )
         })
     }

@@ -73,6 +73,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "steps",
         "exposure",
         "certificates",
+        "client_rate",
         "hsts",
         "limits",
     ];
@@ -86,7 +87,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
 #[test]
 fn the_starting_file_is_valid() {
     let text = reference::starting_file(&ServiceName::new("shop").unwrap());
-    expect![[r#"
+    expect![[r##"
         # What runs here. Every key there is: `qd config reference`.
 
         [proxy]
@@ -98,11 +99,11 @@ fn the_starting_file_is_valid() {
         command = "./shop --port $PORT"
         # How many instances run.
         replicas = 2
-        # Which requests it gets: "host", "host/path" or "/path" on any host. The most specific route wins.
+        # Which requests it gets: "host", "host/path" or "/path" on any host; "*.host" for all hosts below one. The most
         routes = ["shop.localhost", "/"]
         # When an instance may get requests: "/path" answers a GET with 200 to 399, "tcp" its port accepts, "started" it runs.
         ready = "tcp"
-    "#]]
+    "##]]
     .assert_eq(&text);
     assert_eq!(good(&text).services.len(), 1);
 }
@@ -463,6 +464,9 @@ fn what_looks_right_and_is_impossible_is_refused() {
         "command = \"a 'b\"",
         "routes = [\"a.localhost:80\"]",
         "routes = [\"a..b\"]",
+        "routes = [\"*\"]",
+        "routes = [\"a.*.b\"]",
+        "routes = [\"*b.test\"]",
         "routes = [\"/a b\"]",
         "routes = [\"\"]",
         "ready = { path = \"/\", command = \"x\" }",

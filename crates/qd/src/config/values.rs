@@ -63,10 +63,11 @@ fn route(node: &Node<'_>) -> Result<RouteMatch, Fault> {
             &format!("write \"{name}{path}\""),
         );
     }
-    if !host.is_empty() && (host.len() > 253 || !host.split('.').all(label)) {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    if !host.is_empty() && (host.len() > 253 || !name.split('.').all(label)) {
         return bad(
             format!("`{host}` is not a host name"),
-            "use letters, digits, `-` and dots; for any host, \"/path\"",
+            "use letters, digits, `-` and dots; \"*.\" before a name for all hosts below it; for any host, \"/path\"",
         );
     }
     if let Some(c) = path.chars().find(|c| c.is_whitespace() || c.is_control() || "?#*".contains(*c)) {

@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     os::unix::net::UnixStream,
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The version of the saved table, and of the messages.
@@ -20,8 +20,10 @@ const VERSION: u32 = 1;
 const ALL_PPM: u32 = 1_000_000;
 /// What the canary gets.
 const CANARY_PPM: u32 = 100_000;
-/// How long a message may take to be written.
+/// How long a message may take to be written, and the line to be opened.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often is looked whether it is.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What a service is watched by.
 #[derive(Clone, Copy, PartialEq)]
@@ -114,10 +116,17 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects to the data plane of this data directory.
+    /// Connects to the data plane of this data directory, which answers requests a moment before it opens its line.
     pub(super) fn connect(dir: &Path) -> Result<Link, Error> {
+        let (path, begun) = (dir.join("proxy.sock"), Instant::now());
         let linked = || -> io::Result<Link> {
-            let stream = UnixStream::connect(dir.join("proxy.sock"))?;
+            let stream = loop {
+                match UnixStream::connect(&path) {
+                    Err(error) if begun.elapsed() > PATIENCE => return Err(error),
+                    Err(_) => std::thread::park_timeout(LOOK),
+                    Ok(stream) => break stream,
+                }
+            };
             stream.set_write_timeout(Some(PATIENCE))?;
             let mut reports = stream.try_clone()?;
             // Ends when the data plane does.
