@@ -34,6 +34,11 @@ const STEPS: &[Step] = &[
     ("tidy", |workspace| tidy::run(workspace).map(|()| Outcome::Passed)),
     ("generated", |workspace| generated::check(workspace).map(|()| Outcome::Passed)),
     ("tests", nextest),
+    // A tenth of what `bench judge` does: to see that it runs. What must hold of the judge is held by its tests.
+    ("figures", |workspace| {
+        let figures = ["run", "--package", "judge", "--example", "figures", "--locked", "--quiet", "--", "--short"];
+        passes(workspace.cargo(figures))
+    }),
     ("examples in docs", |workspace| passes(workspace.cargo(["test", "--workspace", "--doc", "--locked", "--quiet"]))),
     ("docs", |workspace| {
         let mut doc = workspace.cargo(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
