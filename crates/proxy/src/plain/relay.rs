@@ -60,8 +60,10 @@ struct Piece {
 
 /// What came instead of a further part of a body.
 enum Broken {
-    /// The end of the connection.
+    /// The end of the connection, as the instance has said.
     Ended,
+    /// The connection broke.
+    Reset,
     ClientGone,
     Overdue(Overdue),
 }
@@ -140,13 +142,14 @@ impl Relay {
 
     /// Waits for more of the body.
     async fn more(&mut self, side: &mut Side, patience: &mut Patience) -> Result<Buffer, Broken> {
-        let (Some(link), Some(upstream)) = (&mut self.link, self.ticket.upstream()) else { return Err(Broken::Ended) };
+        let (Some(link), Some(upstream)) = (&mut self.link, self.ticket.upstream()) else { return Err(Broken::Reset) };
         let silent_at = Instant::now() + self.idle;
         poll_fn(|cx| {
             let mut buffer = self.worker.buffers.take();
             match buffer.poll_fill(cx, Pin::new(&mut link.0)) {
                 Poll::Ready(Ok(1..)) => return Poll::Ready(Ok(buffer)),
-                Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Err(Broken::Ended)),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Err(Broken::Ended)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Reset)),
                 Poll::Pending => drop(buffer),
             }
             if let Poll::Ready(Gone) = side.poll_gone(cx) {
@@ -174,7 +177,7 @@ impl Relay {
                 self.ticket.settle(Outcome::Answered);
                 Some(LAST_CHUNK)
             }
-            Broken::Ended => {
+            Broken::Ended | Broken::Reset => {
                 self.ticket.settle(Outcome::Reset);
                 None
             }

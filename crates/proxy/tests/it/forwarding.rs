@@ -12,11 +12,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use model::Span;
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    sync::mpsc,
+    sync::{Notify, mpsc},
 };
 
 fn empty() -> BoxBody<Bytes, std::io::Error> {
@@ -261,6 +262,36 @@ async fn a_body_that_breaks_off_is_never_made_to_look_whole() {
         assert!(soon("the end", response.into_body().collect()).await.is_err(), "{head}: looks whole");
     }
     rig.tally(1, |tally| tally.reset == 2 && tally.total() == 2).await;
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_is_whole_when_its_connection_closes_and_not_when_it_breaks() {
+    for breaks in [false, true] {
+        let taken = Arc::new(Notify::new());
+        let told = Arc::clone(&taken);
+        let instance = rude(move |mut stream, _| {
+            let told = Arc::clone(&told);
+            async move {
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf").await.unwrap();
+                told.notified().await;
+                if breaks {
+                    stream.set_zero_linger().unwrap();
+                }
+            }
+        });
+        let mut rig = Rig::start().await;
+        rig.serve(vec![service(vec![running(&[instance.await])])]).await;
+        let mut stream = rig.connect().await;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"half\r\n") {
+            assert!(soon("the half", stream.read_buf(&mut answer)).await.unwrap() > 0);
+        }
+        taken.notify_one();
+        let _ = soon("the end", stream.read_to_end(&mut answer)).await;
+        assert_eq!(answer.ends_with(b"0\r\n\r\n"), !breaks, "{}", String::from_utf8_lossy(&answer));
+        rig.tally(1, |tally| (tally.answered, tally.reset) == (u64::from(!breaks), u64::from(breaks))).await;
+    }
 }
 
 #[tokio::test]
