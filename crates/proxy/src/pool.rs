@@ -59,7 +59,11 @@ impl<C: Keepable> Pool<C> {
             let found = &idle[at];
             match found.connection.standing() {
                 Standing::Over => drop(idle.swap_remove(at)),
-                _ if replay == Replay::Never && now.duration_since(found.since) > FRESH => return None,
+                Standing::Ready | Standing::Busy
+                    if replay == Replay::Never && now.duration_since(found.since) > FRESH =>
+                {
+                    return None;
+                }
                 Standing::Ready => return Some(idle.remove(at).connection),
                 Standing::Busy => {}
             }

@@ -38,7 +38,7 @@ pub(super) struct Begun {
 
 /// Why no response began.
 enum Failed {
-    /// The connection broke. `untouched`: before anything was sent, or else before anything came.
+    /// The connection broke: `unsent`, before anything was sent; `unanswered`, before anything came.
     Broken {
         unsent: bool,
         unanswered: bool,

@@ -2,7 +2,7 @@
 
 use crate::{
     rig::{Rig, canary, running, service, soon, whole},
-    upstream::{good, nobody},
+    upstream::{good, nobody, read_head},
 };
 use http::{Request, Version};
 use http_body_util::Empty;
@@ -19,7 +19,11 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+};
 
 type Body = Empty<bytes::Bytes>;
 
@@ -33,14 +37,16 @@ struct Clients {
 impl Clients {
     fn start(address: SocketAddr) -> Clients {
         let mut clients = Clients { running: JoinSet::new(), answered: Arc::default(), stop: Arc::default() };
-        for n in 0..6 {
+        for n in 0..10 {
             let (answered, stop) = (Arc::clone(&clients.answered), Arc::clone(&clients.stop));
             clients.running.spawn(async move {
                 while !stop.load(Relaxed) {
-                    match n % 3 {
+                    match n % 5 {
                         0 => connection(address, 1, &answered, &stop).await,
                         1 => connection(address, u64::MAX, &answered, &stop).await,
-                        _ => streams(address, &answered, &stop).await,
+                        2 => streams(address, &answered, &stop).await,
+                        3 => events(address, &answered, &stop).await,
+                        _ => tunnel(address, &answered, &stop).await,
                     }
                 }
             });
@@ -90,6 +96,41 @@ async fn streams(address: SocketAddr, answered: &AtomicU64, stop: &AtomicBool) {
             Err(error) if error.is_canceled() || was_refused(&error) => return,
             Err(error) => panic!("{error:?}"),
         }
+        answered.fetch_add(1, Relaxed);
+    }
+}
+
+/// An event stream, listened to while twenty other requests are answered: it is not broken off meanwhile.
+async fn events(address: SocketAddr, answered: &AtomicU64, stop: &AtomicBool) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nhost: shop.test\r\n\r\n").await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"data: 1\n\n\r\n") {
+        assert!(soon("the first event", stream.read_buf(&mut seen)).await.unwrap() > 0, "{seen:?}");
+    }
+    let until = answered.fetch_add(1, Relaxed) + 20;
+    let listened = async {
+        while answered.load(Relaxed) < until && !stop.load(Relaxed) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        more = stream.read_u8() => panic!("the stream went on with {more:?}"),
+        () = soon("other requests", listened) => {}
+    }
+}
+
+/// A connection that has switched to another protocol, used again and again until the end: over all handovers.
+async fn tunnel(address: SocketAddr, answered: &AtomicU64, stop: &AtomicBool) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = b"GET /switch HTTP/1.1\r\nhost: shop.test\r\nconnection: upgrade\r\nupgrade: shouting\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    assert!(read_head(&mut stream).await);
+    while !stop.load(Relaxed) {
+        stream.write_all(b"hello").await.unwrap();
+        let mut said = [0; 5];
+        soon("an echo", stream.read_exact(&mut said)).await.unwrap();
+        assert_eq!(&said, b"HELLO");
         answered.fetch_add(1, Relaxed);
     }
 }
