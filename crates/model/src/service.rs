@@ -1,6 +1,6 @@
 //! A service as its owner describes it: what to run, how many, who reaches it, and how a new release takes over.
 
-use crate::{Bytes, Digest, Rate, RolloutSpec, RouteMatch, Span, Sticky};
+use crate::{Bytes, Digest, HeaderEdits, Rate, RolloutSpec, RouteMatch, Span, Sticky};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -125,6 +125,12 @@ pub struct TrafficSpec {
     /// How many requests each client address may send. `None`: as many as it likes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_rate: Option<Rate>,
+    /// Fields that are changed in requests before an instance sees them.
+    #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
+    pub request_headers: HeaderEdits,
+    /// Fields that are changed in responses before a client sees them.
+    #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
+    pub response_headers: HeaderEdits,
 }
 
 impl Default for TrafficSpec {
@@ -136,6 +142,8 @@ impl Default for TrafficSpec {
             drain_deadline: Span::seconds(30),
             max_body: Bytes::mib(1024),
             client_rate: None,
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
         }
     }
 }

@@ -126,6 +126,7 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
     let (mut head, body) = request.into_parts();
     let from = From { address: &client.address, begins: client.begins };
     headers::forward_request(&mut head.headers, host, from, wanted, &worker.random);
+    lane.service.request_edits.apply(&mut head.headers);
     origin_form(&mut head);
     let (body, progress) = if body.is_end_stream() {
         (RequestBody::Empty, None)
@@ -136,11 +137,12 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
         let (upload, progress) = Upload::new(body, traffic.max_body.0, traffic.idle_timeout.duration());
         (RequestBody::Upload(upload), Some(progress))
     };
-    let mut sent = send(worker, &lane, arm, ticket, Request::from_parts(head, body), progress).await?;
+    let sent = send(worker, &lane, arm, ticket, Request::from_parts(head, body), progress).await?;
+    let mut response = answer(client, &lane, sent, downstream);
     if let Some(cookie) = set_cookie {
-        sent.response.headers_mut().append(SET_COOKIE, cookie);
+        response.headers_mut().append(SET_COOKIE, cookie);
     }
-    Ok(answer(client, &lane, sent, downstream))
+    Ok(response)
 }
 
 /// A request whose head hyper has read, and whom it is for.
@@ -349,6 +351,7 @@ fn answer(client: &Rc<Client>, lane: &Lane, sent: Sent, downstream: Option<OnUpg
         let protocol = response.headers().get(http::header::UPGRADE).cloned();
         let (mut head, _) = response.into_parts();
         headers::forward_response(&mut head.headers, protocol);
+        lane.service.response_edits.apply(&mut head.headers);
         return Response::from_parts(head, Content::Empty);
     }
     if response.status().is_server_error() {
@@ -356,6 +359,7 @@ fn answer(client: &Rc<Client>, lane: &Lane, sent: Sent, downstream: Option<OnUpg
     }
     let (mut head, body) = response.into_parts();
     headers::forward_response(&mut head.headers, None);
+    lane.service.response_edits.apply(&mut head.headers);
     head.version = Version::HTTP_11;
     if body.is_end_stream() {
         ticket.settle(Outcome::Answered);

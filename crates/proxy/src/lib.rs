@@ -26,6 +26,7 @@ pub mod config;
 mod connection;
 mod control_link;
 mod dates;
+mod edits;
 mod error;
 mod forward;
 mod guard;

@@ -15,7 +15,7 @@
 mod chunks;
 mod client;
 mod exchange;
-mod field;
+pub(crate) mod field;
 mod instance;
 mod relay;
 mod request;

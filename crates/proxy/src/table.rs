@@ -4,7 +4,7 @@
 //! segments. The work of a look-up depends on the depth of host and path and on the longest prefix, not on how many routes
 //! there are.
 
-use crate::{assign::Split, guard::Switch, limiter::Limiter, units::Stage};
+use crate::{assign::Split, edits::Edits, guard::Switch, limiter::Limiter, units::Stage};
 use http::HeaderName;
 use model::{Arm, ChangeId, Endpoint, Guard, Rate, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec};
 use std::{collections::HashMap, sync::Arc};
@@ -43,6 +43,10 @@ pub(crate) struct Service {
     pub(crate) split: Split,
     /// The test that watches its canary.
     pub(crate) guard: Option<Arc<Switch>>,
+    /// What is changed in its requests.
+    pub(crate) request_edits: Edits,
+    /// What is changed in its responses.
+    pub(crate) response_edits: Edits,
     /// How many requests each client may send.
     pub(crate) limiter: Option<Arc<Limiter>>,
     /// The step its users are bet on in; `None` when there is no guard or each request is bet on.
@@ -94,6 +98,8 @@ impl Table {
                 arms: service.arms.clone(),
                 split,
                 guard,
+                request_edits: Edits::new(&service.traffic.request_headers),
+                response_edits: Edits::new(&service.traffic.response_headers),
                 limiter: service.traffic.client_rate.map(|rate| before.limiter(&service.service, rate)),
                 stage,
             }));

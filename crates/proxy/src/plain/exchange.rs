@@ -13,6 +13,7 @@ use crate::{
     body::Content,
     buffers::Buffer,
     connection::Client,
+    edits,
     forward::count_refusal,
     headers::From,
     patience::Patience,
@@ -41,8 +42,8 @@ pub(super) enum Next {
 
 /// Who answers a request.
 enum Course {
-    /// The release it is assigned to.
-    Assigned(Assigned),
+    /// The release it is assigned to, which is sent this head.
+    Assigned(Assigned, Vec<u8>),
     /// We do.
     Ours(Result<Response<Content>, Refusal>),
 }
@@ -63,27 +64,32 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
                 false => side.unless_gone(admit(client, &plain, began)).await,
             };
             match admitted {
-                Ok(Ok(assigned)) => Course::Assigned(assigned),
+                Ok(Ok(assigned)) => {
+                    let from = From { address: &client.address, begins: client.begins };
+                    let edits = &assigned.ticket.lane().service.request_edits;
+                    let head = plain.forwarded(from, &worker.random, edits);
+                    Course::Assigned(assigned, head)
+                }
                 Ok(Err(refusal)) => Course::Ours(Err(refusal)),
                 Err(Gone) => return Next::Cut,
             }
         }
     };
-    let head = plain.forwarded(From { address: &client.address, begins: client.begins }, &worker.random);
     arrived.consume(length);
     side.give_back(arrived);
 
-    let hsts = client.hsts.as_ref();
-    let added = |cookie| Added { cookie, hsts, closes: closes || worker.is_leaving(), dates: &worker.dates };
-    let Assigned { mut ticket, arm, set_cookie } = match course {
-        Course::Assigned(assigned) => assigned,
-        Course::Ours(answer) => return say(client, side, patience, answer, to_head, &added(None)).await,
+    let (hsts, closes) = (client.hsts.as_ref(), closes || worker.is_leaving());
+    let ours = Added { edits: &edits::NONE, cookie: None, hsts, closes, dates: &worker.dates };
+    let (Assigned { mut ticket, arm, set_cookie }, head) = match course {
+        Course::Assigned(assigned, head) => (assigned, head),
+        Course::Ours(answer) => return say(client, side, patience, answer, to_head, &ours).await,
     };
     let lane = Rc::clone(ticket.lane());
-    let asked = Question { head, to_head, added: added(set_cookie.as_ref()) };
+    let added = Added { edits: &lane.service.response_edits, cookie: set_cookie.as_ref(), ..ours };
+    let asked = Question { head, to_head, added };
     match side.unless_gone(ask(worker, &lane, arm, &mut ticket, patience, &asked)).await {
-        Ok(Ok(begun)) => Relay::new(worker, begun, ticket).run(side, patience, asked.added.closes).await,
-        Ok(Err(refusal)) => say(client, side, patience, Err(refusal), to_head, &asked.added).await,
+        Ok(Ok(begun)) => Relay::new(worker, begun, ticket).run(side, patience, closes).await,
+        Ok(Err(refusal)) => say(client, side, patience, Err(refusal), to_head, &ours).await,
         Err(Gone) => Next::Cut,
     }
 }

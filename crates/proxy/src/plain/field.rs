@@ -1,7 +1,7 @@
 //! Header fields as bytes.
 
 /// Adds a field to a head. Neither its name nor its value has a line end in it.
-pub(super) fn write(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(crate) fn write(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     head.extend_from_slice(name.as_bytes());
     head.extend_from_slice(b": ");
     head.extend_from_slice(value);

@@ -8,6 +8,7 @@ use super::field::{self, is, is_hop_by_hop};
 use crate::{
     admit::Asked,
     assign::Random,
+    edits::Edits,
     headers::{From, is_host, traceparent},
 };
 use http::HeaderName;
@@ -83,20 +84,22 @@ impl<'b> Plain<'b> {
     }
 
     /// The head as an instance is sent it.
-    pub(crate) fn forwarded(&self, from: From<'_>, random: &Random) -> Vec<u8> {
+    pub(crate) fn forwarded(&self, from: From<'_>, random: &Random, edits: &Edits) -> Vec<u8> {
         let mut head = Vec::with_capacity(self.length + 256);
         head.extend_from_slice(self.method.as_bytes());
         head.push(b' ');
         head.extend_from_slice(self.target.as_bytes());
         head.extend_from_slice(b" HTTP/1.1\r\n");
         field::write(&mut head, "host", self.host);
-        self.fields.iter().for_each(|field| field::write(&mut head, field.name, field.value));
+        let kept = self.fields.iter().filter(|field| !edits.concern(field.name));
+        kept.for_each(|field| field::write(&mut head, field.name, field.value));
         field::write(&mut head, "x-forwarded-for", from.address.as_bytes());
         field::write(&mut head, "x-forwarded-proto", from.begins.scheme().as_bytes());
         field::write(&mut head, "x-forwarded-host", self.host);
         if !self.traced {
             field::write(&mut head, "traceparent", &traceparent(random));
         }
+        edits.write(&mut head);
         head.extend_from_slice(b"\r\n");
         head
     }

@@ -1,13 +1,16 @@
 //! The head of a response, understood where it lies and written anew for the client. Pure.
 
 use super::field::{self, is, is_hop_by_hop, tokens};
-use crate::dates::Dates;
+use crate::{dates::Dates, edits::Edits};
 use http::HeaderValue;
 use httparse::{Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
 
 /// The most fields that a response may have.
 const MOST_FIELDS: usize = 100;
+
+/// What tells browsers to stay with TLS.
+const HSTS: &str = "strict-transport-security";
 
 /// How the end of a response's body is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +52,10 @@ pub(super) enum Found {
 pub(super) struct Malformed;
 
 /// What we add to a head.
+#[derive(Clone, Copy)]
 pub(super) struct Added<'a> {
+    /// What the service has changed.
+    pub(super) edits: &'a Edits,
     /// What makes a new user known next time.
     pub(super) cookie: Option<&'a HeaderValue>,
     /// That it is to use TLS from now on.
@@ -70,14 +76,16 @@ pub(super) struct Has {
 impl Added<'_> {
     /// Adds what is to be added to a head, and ends it.
     pub(super) fn end(&self, head: &mut Vec<u8>, has: Has) {
+        self.edits.write(head);
         if let Some(cookie) = self.cookie {
             field::write(head, "set-cookie", cookie.as_bytes());
         }
         if !has.date {
             field::write(head, "date", &self.dates.now());
         }
-        if let Some(hsts) = self.hsts.filter(|_| !has.hsts) {
-            field::write(head, "strict-transport-security", hsts.as_bytes());
+        let knows_better = has.hsts || self.edits.concern(HSTS);
+        if let Some(hsts) = self.hsts.filter(|_| !knows_better) {
+            field::write(head, HSTS, hsts.as_bytes());
         }
         if self.closes {
             field::write(head, "connection", b"close");
@@ -124,7 +132,9 @@ pub(super) fn pass_on(bytes: &[u8], to_head: bool, added: &Added<'_>, out: &mut 
     let stays = |name: &str| match name.len() {
         14 if is(name, "content-length") => false,
         17 if is(name, "transfer-encoding") => false,
-        _ => !is_hop_by_hop(name) && !said.named.iter().any(|named| is(named, name)),
+        _ => {
+            !is_hop_by_hop(name) && !said.named.iter().any(|named| is(named, name)) && !added.edits.concern(name)
+        }
     };
     for Header { name, value } in response.headers.iter().filter(|field| stays(field.name)) {
         field::write(out, name, value);
@@ -182,7 +192,7 @@ impl<'b> Said<'b> {
                     true => said.chunked = true,
                     false => return Err(Malformed),
                 },
-                25 if is(name, "strict-transport-security") => said.has.hsts = true,
+                25 if is(name, HSTS) => said.has.hsts = true,
                 _ => {}
             }
         }

@@ -344,3 +344,26 @@ async fn when_no_instance_comes_the_client_is_told_to_come_back() {
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 2"), "{answer}");
     rig.tally(1, |tally| tally.no_instance == 1 && tally.total() == 1).await;
 }
+
+#[tokio::test]
+async fn a_service_changes_fields_in_both_directions_whichever_way_a_request_goes() {
+    let mut rig = Rig::start().await;
+    let mut service = service(vec![running(&[good("one").await])]);
+    let traffic = &mut service.traffic;
+    traffic.request_headers.put("X-Environment", Some("test")).unwrap();
+    traffic.request_headers.put("x-debug", None).unwrap();
+    traffic.response_headers.put("x-frame-options", Some("DENY")).unwrap();
+    traffic.response_headers.put("date", None).unwrap_err();
+    rig.serve(vec![service]).await;
+    // Without a body, and with one.
+    for request in [Request::get("/head"), Request::post("/head")] {
+        let body = if request.method_ref() == Some(&http::Method::POST) { "x" } else { "" };
+        let request = request.header("x-debug", "1").header("x-environment", "mine");
+        let response = rig.open(request, full(body)).await;
+        assert_eq!(response.headers()["x-frame-options"], "DENY");
+        let seen = whole(response).await.1;
+        assert!(seen.contains("x-environment: test\n") && !seen.contains("x-debug") && !seen.contains("mine"), "{seen}");
+    }
+    let refused = rig.raw(b"GET / HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n").await;
+    assert!(!refused.contains("x-frame-options"), "{refused}");
+}

@@ -2,7 +2,7 @@
 
 use super::{
     key::{Key, Shows},
-    values::{above_zero, chance, exposure, limit, steps, sticky},
+    values::{above_zero, chance, exposure, limit, read_edits, steps, sticky},
 };
 use model::{Limits, OnDeadline, RolloutSpec, Strategy, TrafficSpec};
 
@@ -73,6 +73,19 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
               Without it: as many as it likes.",
         shows: Shows::Example(r#""100/s""#),
         set: |t, v, f| f.put(&mut t.client_rate, v.rate().map(Some)),
+    },
+    Key {
+        name: "request_headers",
+        doc: "Header fields that an instance sees as written here, whatever the client sent; \"\" takes one out.",
+        shows: Shows::Example(r#"{ "x-environment" = "production", "x-debug" = "" }"#),
+        set: |t, v, f| read_edits(&mut t.request_headers, v, f),
+    },
+    Key {
+        name: "response_headers",
+        doc: "Header fields that a client sees as written here, whatever an instance sent; \"\" takes one out. What we answer\n\
+              ourselves, such as a 404, is left as it is.",
+        shows: Shows::Example(r#"{ "x-frame-options" = "DENY", "server" = "" }"#),
+        set: |t, v, f| read_edits(&mut t.response_headers, v, f),
     },
 ];
 

@@ -8,7 +8,7 @@ use super::{
     node::Node,
     problem::{Fault, Faults},
 };
-use model::{AbsoluteLimit, Check, Probe, Ratio, RouteMatch, ServiceName, Span, Sticky};
+use model::{AbsoluteLimit, Check, HeaderEdits, Probe, Ratio, RouteMatch, ServiceName, Span, Sticky};
 use std::net::SocketAddr;
 use toml::de::DeValue;
 
@@ -89,6 +89,26 @@ pub(super) fn read_env(service: &mut Service, node: &Node<'_>, faults: &mut Faul
         match Node::new(value).text("a text in quotes") {
             Ok(text) => drop(service.spec.run.env.insert(name.get_ref().to_string(), text.to_owned())),
             Err(fault) => faults.0.push(fault),
+        }
+    }
+}
+
+/// Header fields that are changed on their way.
+pub(super) fn read_edits(edits: &mut HeaderEdits, node: &Node<'_>, faults: &mut Faults) {
+    let entries = match node.table() {
+        Ok(entries) => entries,
+        Err(fault) => return faults.0.push(fault),
+    };
+    for (name, value) in entries {
+        let text = match Node::new(value).text("a text in quotes") {
+            Ok(text) => text,
+            Err(fault) => {
+                faults.0.push(fault);
+                continue;
+            }
+        };
+        if let Err(error) = edits.put(name.get_ref(), Some(text).filter(|text| !text.is_empty())) {
+            faults.0.push(Fault::new(name.span(), error.to_string(), ""));
         }
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 fn passed(to_head: bool, head: &str) -> Result<(Found, String), Malformed> {
     let mut out = Vec::new();
     let dates = Dates::default();
-    let added = Added { cookie: None, hsts: None, closes: false, dates: &dates };
+    let added = Added { edits: &crate::edits::NONE, cookie: None, hsts: None, closes: false, dates: &dates };
     let found = pass_on(head.as_bytes(), to_head, &added, &mut out)?;
     Ok((found, String::from_utf8(out).unwrap()))
 }
@@ -94,7 +94,7 @@ fn a_client_is_told_what_concerns_it() {
 #[test]
 fn what_is_ours_to_say_is_said_once_at_the_end() {
     let (mut out, dates, cookie) = (Vec::new(), Dates::default(), HeaderValue::from_static("qd_user=1"));
-    let added = Added { cookie: Some(&cookie), hsts: None, closes: true, dates: &dates };
+    let added = Added { edits: &crate::edits::NONE, cookie: Some(&cookie), hsts: None, closes: true, dates: &dates };
     let head = b"HTTP/1.1 200 OK\r\ndate: x\r\ncontent-type: Text/Event-Stream; x\r\nset-cookie: a\r\n\r\n";
     let Ok(Found::Final(_, found)) = pass_on(head, false, &added, &mut out) else { panic!() };
     assert!(found.events);
@@ -102,17 +102,40 @@ fn what_is_ours_to_say_is_said_once_at_the_end() {
     // An instance may know better about TLS.
     let hsts = HeaderValue::from_static("max-age=1");
     for (said, times) in [("", 1), ("Strict-Transport-Security: max-age=2\r\n", 0)] {
-        let added = Added { cookie: None, hsts: Some(&hsts), closes: false, dates: &dates };
+        let added = Added { edits: &crate::edits::NONE, cookie: None, hsts: Some(&hsts), closes: false, dates: &dates };
         let mut out = Vec::new();
         pass_on(format!("HTTP/1.1 200 OK\r\n{said}\r\n").as_bytes(), false, &added, &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap().matches("max-age=1").count(), times);
     }
 }
 
+#[test]
+fn a_service_has_the_last_word_about_what_it_may_say() {
+    let mut wanted = model::HeaderEdits::default();
+    for (name, value) in [("server", None), ("x-frame-options", Some("DENY")), ("strict-transport-security", Some("max-age=9"))] {
+        wanted.put(name, value).unwrap();
+    }
+    let (mut out, dates, edits) = (Vec::new(), Dates::default(), Edits::new(&wanted));
+    let hsts = HeaderValue::from_static("max-age=1");
+    let added = Added { edits: &edits, cookie: None, hsts: Some(&hsts), closes: false, dates: &dates };
+    let head = b"HTTP/1.1 200 OK\r\nServer: x\r\nX-Frame-Options: ALLOW\r\nX-Kept: 1\r\ndate: x\r\ncontent-length: 0\r\n\r\n";
+    pass_on(head, false, &added, &mut out).unwrap();
+    expect_test::expect![[r#"
+        HTTP/1.1 200 OK
+        X-Kept: 1
+        date: x
+        content-length: 0
+        strict-transport-security: max-age=9
+        x-frame-options: DENY
+
+    "#]]
+    .assert_eq(&String::from_utf8(out).unwrap().replace("\r\n", "\n"));
+}
+
 proptest! {
     #[test]
     fn nothing_that_arrives_does_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let (mut out, dates) = (Vec::new(), Dates::default());
-        let _ = pass_on(&bytes, false, &Added { cookie: None, hsts: None, closes: false, dates: &dates }, &mut out);
+        let _ = pass_on(&bytes, false, &Added { edits: &crate::edits::NONE, cookie: None, hsts: None, closes: false, dates: &dates }, &mut out);
     }
 }
