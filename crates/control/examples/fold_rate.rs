@@ -118,6 +118,6 @@ fn spec(name: &ServiceName) -> ServiceSpec {
         limits: Default::default(),
         user: None,
     };
-    let routes = vec![RouteMatch { host: Some(format!("{name}.example")), path: "/".to_owned() }];
+    let routes = vec![RouteMatch::prefix(Some(&format!("{name}.example")), "/")];
     ServiceSpec { run, replicas: 3, routes, traffic: Default::default(), rollout: Default::default() }
 }

@@ -118,10 +118,10 @@ pub(crate) fn check(key: &ServiceKey, spec: &ServiceSpec) -> Result<(), Refusal>
         );
     }
     check_bounds(key, &spec.rollout)?;
-    if let Some(path) = spec.routes.iter().map(|r| &r.path).find(|p| !p.starts_with('/')) {
-        return invalid(format!("{key}: the route path `{path}` does not begin with `/`"), "");
+    match spec.routes.iter().try_for_each(RouteMatch::check) {
+        Ok(()) => Ok(()),
+        Err(error) => invalid(format!("{key}: {error}"), ""),
     }
-    Ok(())
 }
 
 /// Refuses limits that nothing can break or keep, and a budget or share that means nothing.
@@ -162,17 +162,17 @@ pub(crate) fn check_routes(
     declared: &BTreeMap<ServiceKey, &ServiceSpec>,
     pruned: Option<&EnvironmentName>,
 ) -> Result<(), Refusal> {
-    let mut taken: BTreeMap<&RouteMatch, &ServiceKey> = BTreeMap::new();
+    let mut taken: BTreeMap<RouteMatch, &ServiceKey> = BTreeMap::new();
     for (key, service) in &state.services {
         if declared.contains_key(key) || pruned != Some(&key.environment) {
-            taken.extend(claims(state, key, service, declared.get(key).copied()).map(|route| (route, key)));
+            taken.extend(claims(state, key, service, declared.get(key).copied()).map(|route| (route.claim(), key)));
         }
     }
     for (key, spec) in declared {
         for route in &spec.routes {
-            if let Some(other) = taken.insert(route, key).filter(|other| *other != key) {
+            if let Some(other) = taken.insert(route.claim(), key).filter(|other| *other != key) {
                 let intended = declared.get(other).copied().or(state.services.get(other).map(|s| &*s.spec));
-                let hint = if intended.is_some_and(|s| s.routes.contains(route)) {
+                let hint = if intended.is_some_and(|s| s.routes.iter().any(|one| one.claim() == route.claim())) {
                     "give one of them another host or path".to_owned()
                 } else {
                     format!("{other} gives it up when its change has succeeded; apply {key} after that")
@@ -207,7 +207,9 @@ fn claims<'s>(
 pub(crate) fn check_return(state: &State, change: &change::Change) -> Result<(), Refusal> {
     let Some(before) = &change.before else { return Ok(()) };
     for (key, service) in state.services.iter().filter(|(key, _)| **key != change.service) {
-        if let Some(route) = claims(state, key, service, None).find(|route| before.routes.contains(route)) {
+        if let Some(route) =
+            claims(state, key, service, None).find(|route| before.routes.iter().any(|one| one.claim() == route.claim()))
+        {
             return Err(Refusal::new(
                 Code::RouteTaken,
                 format!("{} cannot be undone: {key} has {route} now", change.id),

@@ -39,7 +39,7 @@ pub(crate) fn spec(name: &str) -> ServiceSpec {
             user: None,
         },
         replicas: 2,
-        routes: vec![RouteMatch { host: None, path: format!("/{name}") }],
+        routes: vec![RouteMatch::prefix(None, &format!("/{name}"))],
         traffic: Default::default(),
         rollout: Default::default(),
     }

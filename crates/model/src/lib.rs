@@ -21,6 +21,7 @@ pub mod quantity;
 pub mod rate;
 pub mod rollout;
 pub mod route;
+mod route_match;
 pub mod service;
 pub mod time;
 pub mod wire;
@@ -39,7 +40,8 @@ pub use proxy_report::{InstanceTraffic, ProxyReport, ReleaseTraffic, Tally};
 pub use quantity::{Bytes, Ratio};
 pub use rate::Rate;
 pub use rollout::{AbsoluteLimit, Judgement, OnDeadline, RolloutSpec, Strategy};
-pub use route::{Arm, ArmRole, Endpoint, Guard, RouteMatch, RouteTable, ServiceRoutes, Sticky};
+pub use route::{Arm, ArmRole, Endpoint, Guard, RouteTable, ServiceRoutes, Sticky};
+pub use route_match::{PathIs, RouteError, RouteMatch, Then, pattern};
 pub use service::{Check, Limits, Probe, RunSpec, ServiceSpec, TrafficSpec};
 pub use time::{Span, Time};
 

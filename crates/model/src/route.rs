@@ -1,26 +1,9 @@
 //! The route table: everything the data plane knows. Immutable, replaced as a whole, ordered by generation.
 
-use crate::{ArmFigures, ChangeId, InstanceId, Judgement, Ratio, ReleaseId, ServiceKey, TrafficSpec};
+use crate::{ArmFigures, ChangeId, InstanceId, Judgement, Ratio, ReleaseId, RouteMatch, ServiceKey, TrafficSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{fmt, net::SocketAddr};
-
-/// Which requests a service gets. The most specific match wins: an exact host, then the longest `*.`, then any
-/// host; then the longest path.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct RouteMatch {
-    /// The host without its port, lower case; with `*.` before it, every host below it. `None`: any host.
-    pub host: Option<String>,
-    /// A path prefix that begins with `/` and matches whole segments: `/api` matches `/api` and `/api/x`, not `/apis`.
-    pub path: String,
-}
-
-impl fmt::Display for RouteMatch {
-    /// As it is written in the configuration: `shop.example.com/api`, or `/api` for any host.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.host.as_deref().unwrap_or_default(), self.path)
-    }
-}
+use std::net::SocketAddr;
 
 /// What tells one user from another, so that a user stays on one release.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]

@@ -131,6 +131,9 @@ pub struct TrafficSpec {
     /// Fields that are changed in responses before a client sees them.
     #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
     pub response_headers: HeaderEdits,
+    /// What everybody is told with status 503 while nothing is to reach an instance; HTML when it begins with `<`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<String>,
 }
 
 impl Default for TrafficSpec {
@@ -144,6 +147,7 @@ impl Default for TrafficSpec {
             client_rate: None,
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
+            maintenance: None,
         }
     }
 }

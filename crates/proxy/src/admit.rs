@@ -7,7 +7,7 @@ use crate::{
     headers,
     lane::{Lane, Lanes},
     refusal::Refusal,
-    table::Key,
+    table::{Key, Way},
     tally::Outcome,
     ticket::{Bet, Ticket},
     worker::Worker,
@@ -22,8 +22,16 @@ pub(crate) trait Asked {
     /// Whom it is for, with or without a port.
     fn host(&self) -> &[u8];
 
+    /// What is to be done.
+    fn method(&self) -> &str;
+
+    /// Its path, with its query.
+    fn target(&self) -> &str;
+
     /// Its path, without a query.
-    fn path(&self) -> &str;
+    fn path(&self) -> &str {
+        self.target().split_once('?').map_or(self.target(), |(path, _)| path)
+    }
 
     /// How many bytes its body has at least.
     fn least_body(&self) -> u64;
@@ -40,6 +48,8 @@ pub(crate) struct Assigned {
     pub(crate) arm: usize,
     /// What makes a new user known next time.
     pub(crate) set_cookie: Option<HeaderValue>,
+    /// The path and query that an instance is asked for instead of the client's.
+    pub(crate) rewritten: Option<String>,
 }
 
 /// Finds the service and assigns the request to one of its releases. Waits for a while when no instance is there.
@@ -49,8 +59,16 @@ pub(crate) async fn admit(client: &Client, request: &impl Asked, began: Instant)
     let mut waiting = None;
     loop {
         let lanes = worker.lanes();
-        let lane = find(&lanes, request)?;
+        let (lane, way) = find(&lanes, request)?;
         let service = &lane.service;
+        let rewritten = match way {
+            Way::Carry => None,
+            Way::As(target) => Some(target),
+            Way::Elsewhere(to, status) => return Err(Refusal::Moved(to, status)),
+        };
+        if let Some(notice) = &service.traffic.maintenance {
+            return Err(Refusal::Maintenance(notice.clone()));
+        }
         if request.least_body() > service.traffic.max_body.0 {
             return Err(Refusal::TooLarge(service.traffic.max_body, service.key.clone()));
         }
@@ -65,7 +83,8 @@ pub(crate) async fn admit(client: &Client, request: &impl Asked, began: Instant)
             return Err(Refusal::NoRelease(service.key.clone()));
         };
         let ticket = |arm, bet| Ticket::new(Rc::clone(worker), Rc::clone(lane), arm, began, bet);
-        let assigned = |arm, bet| Assigned { ticket: ticket(arm, bet), arm, set_cookie: user.set_cookie(lane) };
+        let assigned =
+            |arm, bet| Assigned { ticket: ticket(arm, bet), arm, set_cookie: user.set_cookie(lane), rewritten };
         // Made once, when it is clear what becomes of the request: a user is bet on once.
         let bet = || lane.bet(&user, arm, weight, began);
         if lane.has_instance(arm) {
@@ -91,11 +110,10 @@ pub(crate) async fn admit(client: &Client, request: &impl Asked, began: Instant)
     }
 }
 
-fn find<'a>(lanes: &'a Lanes, request: &impl Asked) -> Result<&'a Rc<Lane>, Refusal> {
-    let (host, path) = (request.host(), request.path());
-    lanes.find(host, path.as_bytes()).ok_or_else(|| match lanes.table.services.is_empty() {
+fn find<'a>(lanes: &'a Lanes, request: &impl Asked) -> Result<(&'a Rc<Lane>, Way), Refusal> {
+    lanes.find(request).ok_or_else(|| match lanes.table.services.is_empty() {
         true => Refusal::NoTable,
-        false => Refusal::no_route(host, path),
+        false => Refusal::no_route(request.host(), request.path()),
     })
 }
 

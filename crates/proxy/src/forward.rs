@@ -91,8 +91,11 @@ pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
             counts.refused.increment();
         }
         Refusal::TooMany(..) => counts.limited.increment(),
-        Refusal::NoRoute { .. } | Refusal::NoTable | Refusal::NoRelease(_) => counts.unrouted.increment(),
+        Refusal::NoRoute { .. } | Refusal::NoTable | Refusal::NoRelease(_) | Refusal::Maintenance(_) => {
+            counts.unrouted.increment();
+        }
         Refusal::BadBody
+        | Refusal::Moved(..)
         | Refusal::NoInstance(_)
         | Refusal::Unreachable(_)
         | Refusal::Reset(_)
@@ -117,7 +120,7 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
         return Ok(response);
     }
     let asked = Whole { request: &request, host: &host };
-    let Assigned { ticket, arm, set_cookie } = admit(client, &asked, began).await?;
+    let Assigned { ticket, arm, set_cookie, rewritten } = admit(client, &asked, began).await?;
     let lane = Rc::clone(ticket.lane());
     let traffic = &lane.service.traffic;
 
@@ -127,7 +130,7 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
     let from = From { address: &client.address, begins: client.begins };
     headers::forward_request(&mut head.headers, host, from, wanted, &worker.random);
     lane.service.request_edits.apply(&mut head.headers);
-    origin_form(&mut head);
+    origin_form(&mut head, rewritten);
     let (body, progress) = if body.is_end_stream() {
         (RequestBody::Empty, None)
     } else {
@@ -154,6 +157,14 @@ struct Whole<'a> {
 impl Asked for Whole<'_> {
     fn host(&self) -> &[u8] {
         self.host.as_bytes()
+    }
+
+    fn method(&self) -> &str {
+        self.request.method().as_str()
+    }
+
+    fn target(&self) -> &str {
+        self.request.uri().path_and_query().map_or("/", PathAndQuery::as_str)
     }
 
     fn path(&self) -> &str {
@@ -193,9 +204,11 @@ fn has_unknown_coding(request: &Request<Incoming>) -> bool {
 }
 
 /// Instances are sent paths, not whole addresses, in HTTP/1.1.
-fn origin_form(head: &mut request::Parts) {
+fn origin_form(head: &mut request::Parts, rewritten: Option<String>) {
     head.version = Version::HTTP_11;
-    if head.uri.authority().is_some() {
+    if let Some(uri) = rewritten.and_then(|target| Uri::try_from(target).ok()) {
+        head.uri = uri;
+    } else if head.uri.authority().is_some() {
         let path = head.uri.path_and_query().cloned();
         head.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     }

@@ -4,9 +4,10 @@
 //! A request holds its [`Lane`] from assignment to end, so that a new table never changes a request in flight.
 
 use crate::{
+    admit::Asked,
     assign::Random,
     shared::Shared,
-    table::{Service, Table},
+    table::{Service, Table, Way},
     tally::ReleaseCounts,
     upstream::Upstream,
 };
@@ -83,9 +84,10 @@ impl Lanes {
         next
     }
 
-    /// The service that a request belongs to.
-    pub(crate) fn find(&self, host: &[u8], path: &[u8]) -> Option<&Rc<Lane>> {
-        self.table.find(host, path).and_then(|index| self.lanes.get(index))
+    /// The service that a request belongs to, and where it goes.
+    pub(crate) fn find(&self, request: &impl Asked) -> Option<(&Rc<Lane>, Way)> {
+        let (service, route) = self.table.find(request)?;
+        Some((self.lanes.get(service)?, route.way(request.target())))
     }
 
     /// Lets every upstream drain: the proxy is being stopped.

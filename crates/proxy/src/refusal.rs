@@ -4,7 +4,7 @@
 use crate::body::Content;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
 use model::{Bytes, ServiceKey, Span};
 
@@ -46,6 +46,11 @@ pub(crate) enum Refusal {
     Drained(ServiceKey),
     #[error("{0} did not answer within {1}.")]
     Timeout(ServiceKey, Span),
+    #[error("This is found elsewhere.")]
+    Moved(HeaderValue, StatusCode),
+    /// With what the service says itself.
+    #[error("{0}")]
+    Maintenance(String),
 }
 
 /// How much of what a client sent is repeated to it.
@@ -69,9 +74,12 @@ impl Refusal {
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Refusal::NoRoute { .. } => StatusCode::NOT_FOUND,
             Refusal::TooMany(..) => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::NoTable | Refusal::NoRelease(_) | Refusal::NoInstance(_) | Refusal::Drained(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Refusal::NoTable
+            | Refusal::NoRelease(_)
+            | Refusal::NoInstance(_)
+            | Refusal::Drained(_)
+            | Refusal::Maintenance(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Moved(_, status) => *status,
             Refusal::Unreachable(_) | Refusal::Reset(_) => StatusCode::BAD_GATEWAY,
             Refusal::Timeout(..) => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -80,17 +88,26 @@ impl Refusal {
     /// As the response.
     pub(crate) fn response(&self) -> Response<Content> {
         let status = self.status();
-        let text = format!("{} {}\n\n{self}\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
+        let is_page = matches!(self, Refusal::Maintenance(notice) if notice.starts_with('<'));
+        let text = match is_page {
+            true => self.to_string(),
+            false => format!("{} {}\n\n{self}\n", status.as_u16(), status.canonical_reason().unwrap_or_default()),
+        };
         let mut response = Response::new(Content::Text(text.into()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        let kind = if is_page { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Refusal::TooMany(_, seconds) = self {
             headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
         }
+        if let Refusal::Moved(to, _) = self {
+            headers.insert(LOCATION, to.clone());
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+            let soon = if matches!(self, Refusal::Maintenance(_)) { "60" } else { "2" };
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(soon));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));

@@ -1,12 +1,20 @@
 //! A route table made ready for looking up. Pure and immutable: one is shared by all threads and replaced as a whole.
 //!
-//! The best match is an exact host, then the longest `*.` above it, then any host; of its paths, the longest prefix by whole
-//! segments. The work of a look-up depends on the depth of host and path and on the longest prefix, not on how many routes
-//! there are.
+//! The best match is an exact host, then the longest `*.` above it, then any host; of its paths, one alone, then a pattern, then the
+//! longest prefix by whole segments. The work of a look-up depends on the depth of host and path, on the longest prefix, and on
+//! how many patterns its host has, not on how many routes there are.
 
-use crate::{assign::Split, edits::Edits, guard::Switch, limiter::Limiter, units::Stage};
+mod paths;
+mod route;
+
+pub(crate) use route::Way;
+
+use crate::{admit::Asked, assign::Split, edits::Edits, guard::Switch, limiter::Limiter, units::Stage};
 use http::HeaderName;
-use model::{Arm, ChangeId, Endpoint, Guard, Rate, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec};
+use model::{Arm, ChangeId, Endpoint, Guard, PathIs, Rate, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec};
+use paths::Paths;
+use regex::bytes::Regex;
+use route::{Route, ready};
 use std::{collections::HashMap, sync::Arc};
 
 /// The longest host name that can match: DNS allows no longer one.
@@ -23,6 +31,8 @@ pub(crate) struct Table {
     /// Hosts below a name, by that name with the dot before it.
     below: HashMap<Box<[u8]>, Paths>,
     any_host: Paths,
+    /// Every pattern, so that the next table has it ready.
+    patterns: HashMap<String, Regex>,
     /// The position of the service that is guarded for a change.
     guarded: HashMap<ChangeId, usize>,
 }
@@ -70,8 +80,8 @@ impl Table {
     pub(crate) fn new(table: &RouteTable, before: &Table, switch: impl Fn(&Guard) -> Arc<Switch>) -> Table {
         let mut made = Table { generation: table.generation, ..Table::default() };
         for (index, service) in table.services.iter().enumerate() {
-            for route in &service.routes {
-                let paths = match &route.host {
+            for wanted in &service.routes {
+                let paths = match &wanted.host {
                     Some(host) => {
                         let host = host.to_ascii_lowercase();
                         match host.strip_prefix('*') {
@@ -81,7 +91,13 @@ impl Table {
                     }
                     None => &mut made.any_host,
                 };
-                paths.add(&route.path, index);
+                let like = match wanted.path_is {
+                    PathIs::Pattern => ready(&wanted.path, before.patterns.get(&wanted.path)),
+                    PathIs::Exact | PathIs::Prefix => None,
+                };
+                let Some(route) = Route::new(index, wanted, like.as_ref()) else { continue };
+                made.patterns.extend(like.iter().map(|like| (wanted.path.clone(), like.clone())));
+                paths.add(&wanted.path, wanted.path_is, like, route);
             }
             let guard = service.guard.as_ref().map(&switch);
             if let Some(guard) = &guard {
@@ -114,30 +130,31 @@ impl Table {
         known.unwrap_or_else(|| Arc::new(Limiter::new(rate)))
     }
 
-    /// The position of the service that a request to this host (with or without a port, in any case) and path belongs
-    /// to.
-    pub(crate) fn find(&self, host: &[u8], path: &[u8]) -> Option<usize> {
+    /// The route of a request, by its host (with or without a port, in any case), its path, and what else routes ask for; with the
+    /// position of its service.
+    pub(crate) fn find(&self, request: &impl Asked) -> Option<(usize, &Route)> {
+        let (host, path) = (request.host(), request.path().as_bytes());
         let named = || {
             let host = bare_host(host);
             let mut lower = [0; MAX_HOST];
             let lower = lower.get_mut(..host.len())?;
             lower.copy_from_slice(host);
             lower.make_ascii_lowercase();
-            let exact = self.hosts.get(&*lower).and_then(|paths| paths.longest(path));
-            exact.or_else(|| self.find_below(lower, path))
+            let exact = self.hosts.get(&*lower).and_then(|paths| paths.find(path, request));
+            exact.or_else(|| self.find_below(lower, path, request))
         };
         let named = if self.hosts.is_empty() && self.below.is_empty() { None } else { named() };
-        named.or_else(|| self.any_host.longest(path))
+        named.or_else(|| self.any_host.find(path, request)).map(|route| (route.service, route))
     }
 
     /// Likewise, by the names above a host in lower case, the longest first.
-    fn find_below(&self, host: &[u8], path: &[u8]) -> Option<usize> {
+    fn find_below(&self, host: &[u8], path: &[u8], request: &impl Asked) -> Option<&Route> {
         if self.below.is_empty() {
             return None;
         }
         // A name above one that begins with a dot would be the name itself.
         let dots = host.iter().enumerate().filter(|(at, byte)| **byte == b'.' && *at > 0).map(|(at, _)| at);
-        dots.filter_map(|dot| self.below.get(host.get(dot..)?)).find_map(|paths| paths.longest(path))
+        dots.filter_map(|dot| self.below.get(host.get(dot..)?)).find_map(|paths| paths.find(path, request))
     }
 
     /// The hosts of all routes that name one, in lower case.
@@ -194,42 +211,6 @@ fn bare_host(host: &[u8]) -> &[u8] {
     };
     let host = &host[..end];
     host.strip_suffix(b".").unwrap_or(host)
-}
-
-/// The path prefixes of one host.
-#[derive(Default)]
-struct Paths {
-    /// Service by prefix, which is without a slash at its end; the root is empty.
-    services: HashMap<Box<[u8]>, usize>,
-    /// The length of the longest prefix, which bounds how much of a hostile path is looked at.
-    longest: usize,
-}
-
-impl Paths {
-    /// The first service to claim a prefix keeps it; planning refuses two services on one route.
-    fn add(&mut self, prefix: &str, service: usize) {
-        let prefix = prefix.trim_end_matches('/').as_bytes();
-        self.longest = self.longest.max(prefix.len());
-        self.services.entry(prefix.into()).or_insert(service);
-    }
-
-    fn longest(&self, path: &[u8]) -> Option<usize> {
-        let segment_before = |end: usize| path[..end].iter().rposition(|b| *b == b'/').unwrap_or(0);
-        let mut end = match path.get(self.longest) {
-            None => path.len(),
-            Some(b'/') => self.longest,
-            Some(_) => segment_before(self.longest),
-        };
-        loop {
-            if let Some(service) = self.services.get(&path[..end]) {
-                return Some(*service);
-            }
-            if end == 0 {
-                return None;
-            }
-            end = segment_before(end);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -338,10 +338,10 @@ fn one_change(m: &Moment<'_>) -> Result<(), String> {
 }
 
 fn one_route(m: &Moment<'_>) -> Result<(), String> {
-    let mut taken: BTreeMap<&RouteMatch, &ServiceKey> = BTreeMap::new();
+    let mut taken: BTreeMap<RouteMatch, &ServiceKey> = BTreeMap::new();
     for (key, routes) in m.tables() {
         for route in &routes.routes {
-            let other = taken.insert(route, key);
+            let other = taken.insert(route.claim(), key);
             holds(other.is_none(), || format!("{key} and {other:?} both have {route}"))?;
         }
     }

@@ -252,7 +252,7 @@ impl Storm {
         let percent = |n| Ratio::from_percent(n).unwrap_or_default();
         // Now and then two want the same.
         let path = if self.dice.chance(0.1) { "/".to_owned() } else { format!("/{name}") };
-        let route = RouteMatch { host: None, path };
+        let route = RouteMatch::prefix(None, &path);
         let mut spec = ServiceSpec {
             run: RunSpec {
                 command: Vec::new(),

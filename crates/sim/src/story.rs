@@ -42,7 +42,7 @@ pub(crate) fn spec(name: &str) -> ServiceSpec {
             user: None,
         },
         replicas: 2,
-        routes: vec![RouteMatch { host: Some(format!("{name}.example")), path: "/".to_owned() }],
+        routes: vec![RouteMatch::prefix(Some(&format!("{name}.example")), "/")],
         traffic: Default::default(),
         rollout: Default::default(),
     };

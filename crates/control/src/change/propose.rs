@@ -211,16 +211,15 @@ fn wanted_by_config(
 fn in_order(state: &State, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, Refusal> {
     let present = state.services.iter().filter(|(_, s)| !s.removed);
     let mut taken: BTreeMap<RouteMatch, ServiceKey> =
-        present.flat_map(|(key, s)| s.spec.routes.iter().map(|route| (route.clone(), key.clone()))).collect();
+        present.flat_map(|(key, s)| s.spec.routes.iter().map(|route| (route.claim(), key.clone()))).collect();
     let (mut ordered, mut waiting): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|w| matches!(w.kind, Kind::Remove));
     taken.retain(|_, key| ordered.iter().all(|w| w.service != *key));
-    while let Some(next) = waiting
-        .iter()
-        .position(|w| w.kind.routes().iter().all(|route| taken.get(route).is_none_or(|other| *other == w.service)))
-    {
+    while let Some(next) = waiting.iter().position(|w| {
+        w.kind.routes().iter().all(|route| taken.get(&route.claim()).is_none_or(|other| *other == w.service))
+    }) {
         let next = waiting.remove(next);
         taken.retain(|_, key| *key != next.service);
-        taken.extend(next.kind.routes().iter().map(|route| (route.clone(), next.service.clone())));
+        taken.extend(next.kind.routes().iter().map(|route| (route.claim(), next.service.clone())));
         ordered.push(next);
     }
     match waiting.first() {

@@ -67,7 +67,8 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
                 Ok(Ok(assigned)) => {
                     let from = From { address: &client.address, begins: client.begins };
                     let edits = &assigned.ticket.lane().service.request_edits;
-                    let head = plain.forwarded(from, &worker.random, edits);
+                    let target = assigned.rewritten.as_deref().unwrap_or(plain.target);
+                    let head = plain.forwarded(target, from, &worker.random, edits);
                     Course::Assigned(assigned, head)
                 }
                 Ok(Err(refusal)) => Course::Ours(Err(refusal)),
@@ -80,7 +81,7 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
 
     let (hsts, closes) = (client.hsts.as_ref(), closes || worker.is_leaving());
     let ours = Added { edits: &edits::NONE, cookie: None, hsts, closes, dates: &worker.dates };
-    let (Assigned { mut ticket, arm, set_cookie }, head) = match course {
+    let (Assigned { mut ticket, arm, set_cookie, .. }, head) = match course {
         Course::Assigned(assigned, head) => (assigned, head),
         Course::Ours(answer) => return say(client, side, patience, answer, to_head, &ours).await,
     };

@@ -83,12 +83,12 @@ impl<'b> Plain<'b> {
         self.method == "HEAD"
     }
 
-    /// The head as an instance is sent it.
-    pub(crate) fn forwarded(&self, from: From<'_>, random: &Random, edits: &Edits) -> Vec<u8> {
+    /// The head as an instance is sent it, for this path and query.
+    pub(crate) fn forwarded(&self, target: &str, from: From<'_>, random: &Random, edits: &Edits) -> Vec<u8> {
         let mut head = Vec::with_capacity(self.length + 256);
         head.extend_from_slice(self.method.as_bytes());
         head.push(b' ');
-        head.extend_from_slice(self.target.as_bytes());
+        head.extend_from_slice(target.as_bytes());
         head.extend_from_slice(b" HTTP/1.1\r\n");
         field::write(&mut head, "host", self.host);
         let kept = self.fields.iter().filter(|field| !edits.concern(field.name));
@@ -110,8 +110,12 @@ impl Asked for Plain<'_> {
         self.host
     }
 
-    fn path(&self) -> &str {
-        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    fn method(&self) -> &str {
+        self.method
+    }
+
+    fn target(&self) -> &str {
+        self.target
     }
 
     fn least_body(&self) -> u64 {

@@ -132,9 +132,7 @@ pub(super) fn pass_on(bytes: &[u8], to_head: bool, added: &Added<'_>, out: &mut 
     let stays = |name: &str| match name.len() {
         14 if is(name, "content-length") => false,
         17 if is(name, "transfer-encoding") => false,
-        _ => {
-            !is_hop_by_hop(name) && !said.named.iter().any(|named| is(named, name)) && !added.edits.concern(name)
-        }
+        _ => !is_hop_by_hop(name) && !said.named.iter().any(|named| is(named, name)) && !added.edits.concern(name),
     };
     for Header { name, value } in response.headers.iter().filter(|field| stays(field.name)) {
         field::write(out, name, value);

@@ -9,7 +9,7 @@ fn table(routes: &[&str]) -> Table {
         ServiceRoutes {
             service: format!("s{i}").parse().unwrap(),
             // `*` alone is any host here.
-            routes: vec![RouteMatch { host: (host != "*").then(|| host.to_owned()), path: path.to_owned() }],
+            routes: vec![RouteMatch::prefix((host != "*").then_some(host), path)],
             traffic: TrafficSpec::default(),
             arms: Vec::new(),
             guard: None,
@@ -20,11 +20,45 @@ fn table(routes: &[&str]) -> Table {
     })
 }
 
+/// A request for a host and a path.
+struct Request<'a> {
+    method: &'a str,
+    host: &'a [u8],
+    target: &'a str,
+    field: Option<&'a str>,
+}
+
+impl Asked for Request<'_> {
+    fn host(&self) -> &[u8] {
+        self.host
+    }
+
+    fn method(&self) -> &str {
+        self.method
+    }
+
+    fn target(&self) -> &str {
+        self.target
+    }
+
+    fn least_body(&self) -> u64 {
+        0
+    }
+
+    fn fields<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.field.filter(|_| name == "x-beta").map(str::as_bytes).into_iter()
+    }
+}
+
+fn find(table: &Table, host: &[u8], target: &str) -> Option<usize> {
+    table.find(&Request { method: "GET", host, target, field: None }).map(|(service, _)| service)
+}
+
 fn check(routes: &[&str], requests: &[&str], expect: Expect) {
     let table = table(routes);
     let lines = requests.iter().map(|request| {
         let (host, path) = request.split_at(request.find('/').unwrap());
-        let found = table.find(host.as_bytes(), path.as_bytes()).map_or("-", |i| routes[i]);
+        let found = find(&table, host.as_bytes(), path).map_or("-", |i| routes[i]);
         format!("{request} → {found}\n")
     });
     expect.assert_eq(&lines.collect::<String>());
@@ -143,9 +177,62 @@ fn a_host_with_routes_of_its_own_still_falls_back_to_routes_for_any_host() {
 #[test]
 fn hostile_hosts_and_paths_match_nothing_and_cost_little() {
     let table = table(&["shop.test/a/b"]);
-    assert_eq!(table.find(&[b'a'; 100_000], b"/"), None);
-    assert_eq!(table.find(b"shop.test", "/".repeat(1 << 20).as_bytes()), None);
-    assert_eq!(table.find(b"shop.test", "/é/é".as_bytes()), None);
-    assert_eq!(table.find(b"shop.test", b"*"), None);
-    assert_eq!(table.find(b"shop.test", b""), None);
+    assert_eq!(find(&table, &[b'a'; 100_000], "/"), None);
+    assert_eq!(find(&table, b"shop.test", &"/".repeat(1 << 20)), None);
+    assert_eq!(find(&table, b"shop.test", "/é/é"), None);
+    assert_eq!(find(&table, b"shop.test", "*"), None);
+    assert_eq!(find(&table, b"shop.test", ""), None);
+}
+
+#[test]
+fn a_path_alone_goes_before_a_pattern_and_conditions_before_none() {
+    let route = |path: &str, change: &dyn Fn(&mut RouteMatch)| {
+        let mut route = RouteMatch::prefix(None, path);
+        change(&mut route);
+        route
+    };
+    let routes = [
+        route("/", &|_| {}),
+        route("/", &|r| r.methods = vec!["POST".into()]),
+        route("/", &|r| r.headers = [("x-beta".into(), Some("1".into()))].into()),
+        route("/users/me", &|r| r.path_is = PathIs::Exact),
+        route("^/users/[a-z]+$", &|r| r.path_is = PathIs::Pattern),
+        route("/users", &|r| r.headers = [("x-beta".into(), None)].into()),
+    ];
+    let services = routes.iter().enumerate().map(|(i, route)| ServiceRoutes {
+        service: format!("s{i}").parse().unwrap(),
+        routes: vec![route.clone()],
+        traffic: TrafficSpec::default(),
+        arms: Vec::new(),
+        guard: None,
+    });
+    let table = RouteTable { generation: 1, services: services.collect() };
+    let before = Table::new(&table, &Table::default(), |guard| Switch::new(guard, false));
+    let table = Table::new(&table, &before, |guard| Switch::new(guard, false));
+    let lines = [
+        ("GET", "/x", None),
+        ("POST", "/x", None),
+        ("POST", "/x", Some("1")),
+        ("GET", "/x", Some("2")),
+        ("GET", "/users/me", None),
+        ("GET", "/users/you?q", None),
+        ("GET", "/users/17", None),
+        ("GET", "/users/17", Some("2")),
+    ]
+    .map(|(method, target, field)| {
+        let found = table.find(&Request { method, host: b"h", target, field }).map(|(service, _)| service);
+        let beta = field.map(|value| format!(" x-beta: {value}")).unwrap_or_default();
+        format!("{method} {target}{beta} → {}\n", routes[found.unwrap()])
+    });
+    expect![[r#"
+        GET /x → /
+        POST /x → POST /
+        POST /x x-beta: 1 → POST /
+        GET /x x-beta: 2 → /
+        GET /users/me → /users/me exactly
+        GET /users/you?q → / like ^/users/[a-z]+$
+        GET /users/17 → /
+        GET /users/17 x-beta: 2 → /users with x-beta
+    "#]]
+    .assert_eq(&lines.concat());
 }

@@ -362,7 +362,10 @@ async fn a_service_changes_fields_in_both_directions_whichever_way_a_request_goe
         let response = rig.open(request, full(body)).await;
         assert_eq!(response.headers()["x-frame-options"], "DENY");
         let seen = whole(response).await.1;
-        assert!(seen.contains("x-environment: test\n") && !seen.contains("x-debug") && !seen.contains("mine"), "{seen}");
+        assert!(
+            seen.contains("x-environment: test\n") && !seen.contains("x-debug") && !seen.contains("mine"),
+            "{seen}"
+        );
     }
     let refused = rig.raw(b"GET / HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n").await;
     assert!(!refused.contains("x-frame-options"), "{refused}");

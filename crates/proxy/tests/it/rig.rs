@@ -219,7 +219,7 @@ impl Control {
 pub(crate) fn service(arms: Vec<Arm>) -> ServiceRoutes {
     ServiceRoutes {
         service: "shop".parse().unwrap(),
-        routes: vec![RouteMatch { host: None, path: "/".into() }],
+        routes: vec![RouteMatch::prefix(None, "/")],
         traffic: TrafficSpec::default(),
         arms,
         guard: None,

@@ -74,7 +74,7 @@ async fn the_most_specific_route_gets_the_request() {
     for (name, host, path) in [("any", None, "/"), ("api", None, "/api"), ("admin", Some("admin.test"), "/")] {
         let mut one = service(vec![Arm { weight: Ratio::ONE, ..running(&[good(name).await]) }]);
         one.service = name.parse().unwrap();
-        one.routes = vec![RouteMatch { host: host.map(str::to_owned), path: path.into() }];
+        one.routes = vec![RouteMatch::prefix(host, path)];
         services.push(one);
     }
     rig.serve(services).await;

@@ -79,7 +79,7 @@ async fn hosts_below_localhost_have_certificates_of_the_local_authority() {
     let files = Files::new(dir.path());
     let (mut rig, address) = open(&files, &Terms { local: true, ..Terms::default() }, |_| {}).await;
     let shop = upstream::good("v1").await;
-    let route = |host: &str| RouteMatch { host: Some(host.to_owned()), path: "/".into() };
+    let route = |host: &str| RouteMatch::prefix(Some(host), "/");
     let mut routed = service(vec![running(&[shop])]);
     routed.routes = ["api.shop.localhost", "shop.test", "shop.example.com"].map(route).into();
     rig.serve(vec![routed]).await;

@@ -113,7 +113,7 @@ impl Draft {
         claims.sort_by_key(|(_, _, at)| at.start);
         let mut taken = BTreeMap::new();
         for (name, route, at) in claims {
-            match taken.entry(route) {
+            match taken.entry(route.claim()) {
                 btree_map::Entry::Vacant(place) => drop(place.insert((name, at))),
                 btree_map::Entry::Occupied(first) => {
                     let (owner, place) = first.get();

@@ -6,8 +6,9 @@ use super::{
     key::{Key, Shows, read, write_reference},
     node::Node,
     parts::{LIMITS, ROLLOUT, TRAFFIC},
+    routes::read_routes,
     tls::TLS,
-    values::{loopback, read_env, read_probe, read_routes, read_services},
+    values::{loopback, read_env, read_probe, read_services},
 };
 
 const MOST_REPLICAS: u32 = control::service::MAX_REPLICAS;
@@ -124,7 +125,9 @@ pub(super) const SERVICE: &[Key<Service>] = &[
     Key {
         name: "routes",
         doc: "Which requests it gets: \"host\", \"host/path\" or \"/path\" on any host; \"*.host\" for all hosts below one. The most\n\
-              specific route wins.\n\
+              specific route wins. A table says more: { at = \"host/path\", exact = true, methods = [\"GET\"], headers = { \"x-beta\" = \"1\" } },\n\
+              or pattern = \"^/users/([0-9]+)$\" instead of a path. It may say what becomes of the requests, too: rewrite = \"/v2\" is what an\n\
+              instance sees in the place of what was matched; redirect = \"https://example.com/\" is where clients are sent (status = 308).\n\
               Without it: none, as for a worker.",
         shows: Shows::Example(r#"["shop.localhost", "shop.example.com/api", "/"]"#),
         set: read_routes,

@@ -15,6 +15,7 @@ mod node;
 mod parts;
 mod problem;
 pub(crate) mod reference;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -87,6 +87,13 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
         shows: Shows::Example(r#"{ "x-frame-options" = "DENY", "server" = "" }"#),
         set: |t, v, f| read_edits(&mut t.response_headers, v, f),
     },
+    Key {
+        name: "maintenance",
+        doc: "What everybody is told with status 503 instead of being answered by an instance: a text, or a page that begins with `<`.\n\
+              Without it: nothing is under maintenance.",
+        shows: Shows::Example(r#""We are moving house. Back at nine.""#),
+        set: |t, v, f| f.put(&mut t.maintenance, v.name().map(Some)),
+    },
 ];
 
 pub(super) const ROLLOUT: &[Key<RolloutSpec>] = &[

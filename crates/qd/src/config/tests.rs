@@ -76,6 +76,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "client_rate",
         "request_headers",
         "response_headers",
+        "maintenance",
         "hsts",
         "limits",
     ];
@@ -425,6 +426,12 @@ fn names_and_files_are_checked() {
               |           ^^^^^^^^^^
               = use "host", "host/path" or "/path"
 
+            this is a number, and a route such as "shop.localhost" or "/api" is expected here
+             --> quarterdeck.toml:4:23
+              |
+            4 | routes = ["http://a", 5]
+              |                       ^
+
             cannot read no/such.env: No such file or directory (os error 2)
              --> quarterdeck.toml:6:12
               |
@@ -525,4 +532,77 @@ fn the_nearest_file_above_is_found() {
     std::fs::create_dir_all(&deep).unwrap();
     std::fs::write(directory.path().join(FILE_NAME), "").unwrap();
     assert_eq!(find(&deep).unwrap(), directory.path().join(FILE_NAME));
+}
+
+#[test]
+fn a_route_says_more_as_a_table() {
+    let routes =
+        |routes: &str| shop(&format!("routes = [{routes}]")).routes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        routes(
+            r#""/", { at = "shop.test/a", exact = true, methods = ["PUT", "GET"] }, { pattern = "^/[0-9]$", headers = { "X-Beta" = "" } },
+               { at = "/b", rewrite = "/" }, { at = "www.shop.test", redirect = "https://shop.test/", status = 301 }"#
+        ),
+        [
+            "/",
+            "GET|PUT shop.test/a exactly",
+            "/ like ^/[0-9]$ with x-beta",
+            "/b as /",
+            "www.shop.test/ sent to https://shop.test/ (301)"
+        ]
+    );
+}
+
+#[test]
+fn a_route_that_means_nothing_is_shown() {
+    check(
+        "[services.shop]\nroutes = [{ exact = true }, { at = \"/a\", pattern = \"b\" }, { pattern = \"(\" }, { at = \"/\", redirect = \"x\" }, { at = \"/\", status = 301 }, { at = \"/\", rewrite = \"/\", redirect = \"/\" }, { at = \"/\", methods = [\"get\"] }]\n",
+        expect![[r#"
+            this route has no place
+             --> quarterdeck.toml:2:11
+              |
+            2 | routes = [{ exact = true }, { at = "/a", pattern = "b" }, { pattern = "(" }, { at = "/", redirect = "x" }, { at = "/", status = 301 }, { at = "/", rewrite = "/", redirect = "/" }, { at = "/", methods = ["get"] }]
+              |           ^^^^^^^^^^^^^^^^
+              = say which: at = "host/path"
+
+            a route has a path or a pattern, not both
+             --> quarterdeck.toml:2:29
+              |
+            2 | routes = [{ exact = true }, { at = "/a", pattern = "b" }, { pattern = "(" }, { at = "/", redirect = "x" }, { at = "/", status = 301 }, { at = "/", rewrite = "/", redirect = "/" }, { at = "/", methods = ["get"] }]
+              |                             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              = leave the path out of `at`, and `exact` too
+
+            `(` is not a pattern that can be used: error: unclosed group
+             --> quarterdeck.toml:2:59
+              |
+            2 | routes = [{ exact = true }, { at = "/a", pattern = "b" }, { pattern = "(" }, { at = "/", redirect = "x" }, { at = "/", status = 301 }, { at = "/", rewrite = "/", redirect = "/" }, { at = "/", methods = ["get"] }]
+              |                                                           ^^^^^^^^^^^^^^^^^
+
+            `x` is nothing that clients can be sent to: use a path, or an address that begins with https:// or http://
+             --> quarterdeck.toml:2:78
+              |
+            2 | routes = [{ exact = true }, { at = "/a", pattern = "b" }, { pattern = "(" }, { at = "/", redirect = "x" }, { at = "/", status = 301 }, { at = "/", rewrite = "/", redirect = "/" }, { at = "/", methods = ["get"] }]
+              |                                                                              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+            `status` means nothing without `redirect`
+             --> quarterdeck.toml:2:108
+              |
+            2 | routes = [{ exact = true }, { at = "/a", pattern = "b" }, { pattern = "(" }, { at = "/", redirect = "x" }, { at = "/", status = 301 }, { at = "/", rewrite = "/", redirect = "/" }, { at = "/", methods = ["get"] }]
+              |                                                                                                            ^^^^^^^^^^^^^^^^^^^^^^^^^^
+              = leave it out
+
+            a route has `rewrite` or `redirect`, not both
+             --> quarterdeck.toml:2:136
+              |
+            2 | routes = [{ exact = true }, { at = "/a", pattern = "b" }, { pattern = "(" }, { at = "/", redirect = "x" }, { at = "/", status = 301 }, { at = "/", rewrite = "/", redirect = "/" }, { at = "/", methods = ["get"] }]
+              |                                                                                                                                        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              = leave one of them out
+
+            `get` is not a method: use upper-case words such as GET, at most 16
+             --> quarterdeck.toml:2:181
+              |
+            2 | routes = [{ exact = true }, { at = "/a", pattern = "b" }, { pattern = "(" }, { at = "/", redirect = "x" }, { at = "/", status = 301 }, { at = "/", rewrite = "/", redirect = "/" }, { at = "/", methods = ["get"] }]
+              |                                                                                                                                                                                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        "#]],
+    );
 }

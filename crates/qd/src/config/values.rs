@@ -1,4 +1,4 @@
-//! Values that mean more than their type: routes, probes, shares, environment variables.
+//! Values that mean more than their type: probes, shares, environment variables.
 
 use super::{
     draft::{Draft, Service},
@@ -8,7 +8,7 @@ use super::{
     node::Node,
     problem::{Fault, Faults},
 };
-use model::{AbsoluteLimit, Check, HeaderEdits, Probe, Ratio, RouteMatch, ServiceName, Span, Sticky};
+use model::{AbsoluteLimit, Check, HeaderEdits, Probe, Ratio, ServiceName, Span, Sticky};
 use std::net::SocketAddr;
 use toml::de::DeValue;
 
@@ -38,42 +38,6 @@ pub(super) fn read_services(draft: &mut Draft, node: &Node<'_>, faults: &mut Fau
             Err(error) => faults.0.push(Fault::new(name.span(), error.to_string(), "")),
         }
     }
-}
-
-/// The routes, each with its place, so that a second claim to one can be shown.
-pub(super) fn read_routes(service: &mut Service, node: &Node<'_>, faults: &mut Faults) {
-    match node.list(|item| Ok((route(item)?, item.at.clone()))) {
-        Ok(routes) => (service.spec.routes, service.route_places) = routes.into_iter().unzip(),
-        Err(fault) => faults.0.push(fault),
-    }
-}
-
-fn route(node: &Node<'_>) -> Result<RouteMatch, Fault> {
-    let text = node.text("a route such as \"shop.localhost\" or \"/api\"")?;
-    let (host, path) = text.split_at(text.find('/').unwrap_or(text.len()));
-    let path = if path.is_empty() { "/" } else { path };
-    let bad = |what: String, help: &str| Err(node.fault(what, help));
-    let label = |l: &str| !l.is_empty() && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if text.is_empty() || text.contains("://") {
-        return bad(format!("`{text}` is not a route"), "use \"host\", \"host/path\" or \"/path\"");
-    }
-    if let Some((name, _)) = host.split_once(':') {
-        return bad(
-            "a route has no port: addresses to listen at are under [proxy]".to_owned(),
-            &format!("write \"{name}{path}\""),
-        );
-    }
-    let name = host.strip_prefix("*.").unwrap_or(host);
-    if !host.is_empty() && (host.len() > 253 || !name.split('.').all(label)) {
-        return bad(
-            format!("`{host}` is not a host name"),
-            "use letters, digits, `-` and dots; \"*.\" before a name for all hosts below it; for any host, \"/path\"",
-        );
-    }
-    if let Some(c) = path.chars().find(|c| c.is_whitespace() || c.is_control() || "?#*".contains(*c)) {
-        return bad(format!("a path cannot contain {c:?}"), "a path is a prefix of whole segments: \"/api\"");
-    }
-    Ok(RouteMatch { host: (!host.is_empty()).then(|| host.to_ascii_lowercase()), path: path.to_owned() })
 }
 
 /// Environment variables in the file itself.

@@ -38,10 +38,7 @@ fn service(health: Health, ready: u32) -> ServiceView {
         replicas: 2,
         ready,
         instances: Vec::new(),
-        routes: vec![
-            RouteMatch { host: Some("shop.localhost".to_owned()), path: "/".to_owned() },
-            RouteMatch { host: None, path: "/api".to_owned() },
-        ],
+        routes: vec![RouteMatch::prefix(Some("shop.localhost"), "/"), RouteMatch::prefix(None, "/api")],
         traffic: Some(TrafficView {
             window: Span::seconds(30),
             per_second: 1_124.4,

@@ -11,7 +11,7 @@ fn forwarded(head: &str) -> String {
     let client = HeaderValue::from_static("10.0.0.9");
     let from = From { address: &client, begins: Begins::InClear };
     let plain = Plain::read(head.as_bytes()).unwrap();
-    String::from_utf8(plain.forwarded(from, &Random::new(Some(1)), &crate::edits::NONE)).unwrap()
+    String::from_utf8(plain.forwarded(plain.target, from, &Random::new(Some(1)), &crate::edits::NONE)).unwrap()
 }
 
 #[test]
@@ -119,7 +119,7 @@ proptest! {
         let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
         if let Some(plain) = Plain::read(head.as_bytes()) {
             let client = HeaderValue::from_static("::1");
-            let sent = plain.forwarded(From { address: &client, begins: Begins::InClear }, &Random::new(Some(1)), &crate::edits::NONE);
+            let sent = plain.forwarded(plain.target, From { address: &client, begins: Begins::InClear }, &Random::new(Some(1)), &crate::edits::NONE);
             let again = Plain::read(&sent);
             prop_assert!(again.is_some_and(|again| again.length == sent.len()));
         }

@@ -112,13 +112,16 @@ fn what_is_ours_to_say_is_said_once_at_the_end() {
 #[test]
 fn a_service_has_the_last_word_about_what_it_may_say() {
     let mut wanted = model::HeaderEdits::default();
-    for (name, value) in [("server", None), ("x-frame-options", Some("DENY")), ("strict-transport-security", Some("max-age=9"))] {
+    for (name, value) in
+        [("server", None), ("x-frame-options", Some("DENY")), ("strict-transport-security", Some("max-age=9"))]
+    {
         wanted.put(name, value).unwrap();
     }
     let (mut out, dates, edits) = (Vec::new(), Dates::default(), Edits::new(&wanted));
     let hsts = HeaderValue::from_static("max-age=1");
     let added = Added { edits: &edits, cookie: None, hsts: Some(&hsts), closes: false, dates: &dates };
-    let head = b"HTTP/1.1 200 OK\r\nServer: x\r\nX-Frame-Options: ALLOW\r\nX-Kept: 1\r\ndate: x\r\ncontent-length: 0\r\n\r\n";
+    let head =
+        b"HTTP/1.1 200 OK\r\nServer: x\r\nX-Frame-Options: ALLOW\r\nX-Kept: 1\r\ndate: x\r\ncontent-length: 0\r\n\r\n";
     pass_on(head, false, &added, &mut out).unwrap();
     expect_test::expect![[r#"
         HTTP/1.1 200 OK
