@@ -114,6 +114,9 @@ pub struct TrafficSpec {
     /// Keep a user on the release that served them first. `None`: every request is assigned anew.
     #[serde(default)]
     pub sticky: Option<Sticky>,
+    /// What instances speak.
+    #[serde(default, skip_serializing_if = "Protocol::is_http1")]
+    pub protocol: Protocol,
     /// How long an upstream may take until its response head.
     pub response_timeout: Span,
     /// How long a streaming body, WebSocket or event stream may be silent.
@@ -140,6 +143,7 @@ impl Default for TrafficSpec {
     fn default() -> Self {
         TrafficSpec {
             sticky: None,
+            protocol: Protocol::Http1,
             response_timeout: Span::seconds(60),
             idle_timeout: Span::minutes(5),
             drain_deadline: Span::seconds(30),
@@ -149,5 +153,22 @@ impl Default for TrafficSpec {
             response_headers: HeaderEdits::default(),
             maintenance: None,
         }
+    }
+}
+
+/// What the data plane speaks with instances, in clear.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 from the first byte on, as gRPC servers do.
+    Http2,
+}
+
+impl Protocol {
+    fn is_http1(&self) -> bool {
+        *self == Protocol::Http1
     }
 }

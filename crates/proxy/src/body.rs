@@ -235,7 +235,7 @@ impl Relay {
     fn finish(&mut self) {
         self.ticket.settle(Outcome::Answered);
         if let (Some(connection), Some(upstream)) = (self.connection.take(), self.ticket.upstream()) {
-            upstream.keep(&upstream.connections, connection, Instant::now());
+            upstream.keep(connection, Instant::now());
         }
     }
 }

@@ -237,6 +237,7 @@ async fn http2(client: Rc<Client>, io: ClientIo) {
         .initial_stream_window_size(WINDOW.0)
         .initial_connection_window_size(WINDOW.1)
         .max_send_buf_size(SEND_BUFFER)
+        .enable_connect_protocol()
         .keep_alive_interval(PING);
     let mut connection = pin!(builder.serve_connection(io, service));
     // Malformed frames are answered by the protocol itself; how the connection ended says nothing of any request.

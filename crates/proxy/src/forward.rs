@@ -36,6 +36,7 @@ use crate::{
     tls::elsewhere,
     tunnel,
     upstream::{Connection, Upstream},
+    websocket,
     worker::Worker,
 };
 use http::{
@@ -44,14 +45,15 @@ use http::{
         CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
     },
     request, response,
-    uri::PathAndQuery,
+    uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::{
     body::{Body as _, Incoming},
     client::conn::TrySendError,
     upgrade::{self, OnUpgrade},
 };
-use std::{convert::Infallible, io, pin::pin, rc::Rc, time::Duration, time::Instant};
+use model::Protocol;
+use std::{convert::Infallible, io, mem, pin::pin, rc::Rc, time::Duration, time::Instant};
 use tokio::time::sleep_until;
 
 /// How often a request is sent at most.
@@ -107,7 +109,8 @@ pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
 async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Response<Content>, Refusal> {
     let began = Instant::now();
     let worker = &client.worker;
-    if request.method() == Method::CONNECT {
+    let is_connect = request.method() == Method::CONNECT;
+    if is_connect && !websocket::is_asked(&request) {
         return Err(Refusal::Connect);
     }
     if has_unknown_coding(&request) {
@@ -124,24 +127,37 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
     let lane = Rc::clone(ticket.lane());
     let traffic = &lane.service.traffic;
 
-    let wanted = (request.version() == Version::HTTP_11).then(|| headers::wanted_upgrade(request.headers())).flatten();
+    let wanted = match request.version() {
+        Version::HTTP_11 => headers::wanted_upgrade(request.headers()),
+        _ if is_connect => websocket::asked(&mut request, &worker.random),
+        _ => None,
+    };
+    // Switching is something that HTTP/1.1 does.
+    let protocol = if wanted.is_some() { Protocol::Http1 } else { traffic.protocol };
     let downstream = wanted.is_some().then(|| upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     let from = From { address: &client.address, begins: client.begins };
-    headers::forward_request(&mut head.headers, host, from, wanted, &worker.random);
+    headers::forward_request(&mut head.headers, host.clone(), from, wanted, &worker.random);
     lane.service.request_edits.apply(&mut head.headers);
     origin_form(&mut head, rewritten);
+    if protocol == Protocol::Http2 {
+        framed_form(&mut head, &host);
+    }
     let (body, progress) = if body.is_end_stream() {
         (RequestBody::Empty, None)
     } else {
-        if !head.headers.contains_key(CONTENT_LENGTH) {
+        if protocol == Protocol::Http1 && !head.headers.contains_key(CONTENT_LENGTH) {
             head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let (upload, progress) = Upload::new(body, traffic.max_body.0, traffic.idle_timeout.duration());
         (RequestBody::Upload(upload), Some(progress))
     };
-    let sent = send(worker, &lane, arm, ticket, Request::from_parts(head, body), progress).await?;
+    let request = Request::from_parts(head, body);
+    let sent = send(worker, &lane, arm, ticket, protocol, request, progress).await?;
     let mut response = answer(client, &lane, sent, downstream);
+    if is_connect {
+        websocket::accept(&mut response);
+    }
     if let Some(cookie) = set_cookie {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
@@ -214,6 +230,17 @@ fn origin_form(head: &mut request::Parts, rewritten: Option<String>) {
     }
 }
 
+/// Instances that speak HTTP/2 are told whom a request is for by its address, and need no field for it.
+fn framed_form(head: &mut request::Parts, host: &HeaderValue) {
+    head.version = Version::HTTP_2;
+    head.headers.remove(HOST);
+    let mut parts = mem::take(&mut head.uri).into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    let authority = Authority::try_from(host.as_bytes());
+    parts.authority = Some(authority.unwrap_or_else(|_| Authority::from_static("localhost")));
+    head.uri = Uri::from_parts(parts).unwrap_or_default();
+}
+
 /// A response whose head has arrived.
 struct Sent {
     response: Response<Incoming>,
@@ -227,6 +254,7 @@ async fn send(
     lane: &Rc<Lane>,
     arm: usize,
     mut ticket: Ticket,
+    protocol: Protocol,
     mut request: Request<RequestBody>,
     progress: Option<Rc<Progress>>,
 ) -> Result<Sent, Refusal> {
@@ -238,11 +266,11 @@ async fn send(
         let picked = lane.arms.get(arm).and_then(|arm| arm.pick(&worker.random, now, tried.as_ref()));
         let Some(upstream) = picked else { break };
         ticket.enter(upstream);
-        let idle = if tried.is_none() { upstream.connections.take(now, replay) } else { None };
+        let idle = if tried.is_none() { upstream.take(protocol, now, replay) } else { None };
         let reused = idle.is_some();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => match upstream.connect(&worker.shared.limits).await {
+            None => match upstream.connect(protocol, &worker.shared.limits).await {
                 Ok(connection) => connection,
                 Err(error) => {
                     tell_unreachable(worker, lane, upstream, &error);
@@ -259,7 +287,7 @@ async fn send(
         };
         let spare = (reused && replay == Replay::Safe && left > 0).then(|| copy(&request));
         let limit = service.traffic.response_timeout;
-        let sending = connection.try_send_request(request);
+        let sending = connection.send(request);
         let mut failed = match head_in_time(sending, limit.duration(), progress.as_deref(), upstream).await {
             Ok(Ok(response)) => return Ok(Sent { response, connection, ticket }),
             Ok(Err(failed)) => failed,
@@ -377,7 +405,7 @@ fn answer(client: &Rc<Client>, lane: &Lane, sent: Sent, downstream: Option<OnUpg
     if body.is_end_stream() {
         ticket.settle(Outcome::Answered);
         if let Some(upstream) = ticket.upstream() {
-            upstream.keep(&upstream.connections, connection, Instant::now());
+            upstream.keep(connection, Instant::now());
         }
         return Response::from_parts(head, Content::Empty);
     }

@@ -90,6 +90,12 @@ impl Lanes {
         Some((self.lanes.get(service)?, route.way(request.target())))
     }
 
+    /// Whether a plain request can take the short way.
+    pub(crate) fn is_plain(&self, request: &impl Asked) -> bool {
+        let service = |(service, _)| self.table.services.get(service);
+        self.table.all_plain || self.table.find(request).and_then(service).is_none_or(|service| service.is_plain())
+    }
+
     /// Lets every upstream drain: the proxy is being stopped.
     pub(crate) fn leave(&self, deadline: Instant) {
         self.upstreams.values().for_each(|(upstream, _)| upstream.leave(deadline));

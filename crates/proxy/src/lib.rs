@@ -53,6 +53,7 @@ mod tls;
 mod tunnel;
 mod units;
 mod upstream;
+mod websocket;
 mod worker;
 
 pub use config::{CertificateFiles, Config, Hsts, Limits, Terms, Tls};

@@ -9,7 +9,7 @@ use std::{
 const MAX_IDLE: usize = 512;
 
 /// How long an idle connection is kept. Below the 60 to 75 s after which most servers close it themselves.
-const IDLE_TIME: Duration = Duration::from_secs(50);
+pub(crate) const IDLE_TIME: Duration = Duration::from_secs(50);
 
 /// How long a connection may have been idle to carry a request that could not be sent again: servers close idle
 /// connections after seconds, and the closing may be on its way.

@@ -11,7 +11,9 @@ pub(crate) use route::Way;
 
 use crate::{admit::Asked, assign::Split, edits::Edits, guard::Switch, limiter::Limiter, units::Stage};
 use http::HeaderName;
-use model::{Arm, ChangeId, Endpoint, Guard, PathIs, Rate, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec};
+use model::{
+    Arm, ChangeId, Endpoint, Guard, PathIs, Protocol, Rate, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec,
+};
 use paths::Paths;
 use regex::bytes::Regex;
 use route::{Route, ready};
@@ -31,6 +33,8 @@ pub(crate) struct Table {
     /// Hosts below a name, by that name with the dot before it.
     below: HashMap<Box<[u8]>, Paths>,
     any_host: Paths,
+    /// Whether plain requests to every service can take the short way.
+    pub(crate) all_plain: bool,
     /// Every pattern, so that the next table has it ready.
     patterns: HashMap<String, Regex>,
     /// The position of the service that is guarded for a change.
@@ -78,7 +82,7 @@ impl Table {
     /// Makes a table ready. `switch` gives the switch of a guard: the same one for the same change, so that evidence
     /// and a trip outlive the table. So does what clients have used, `before`.
     pub(crate) fn new(table: &RouteTable, before: &Table, switch: impl Fn(&Guard) -> Arc<Switch>) -> Table {
-        let mut made = Table { generation: table.generation, ..Table::default() };
+        let mut made = Table { generation: table.generation, all_plain: true, ..Table::default() };
         for (index, service) in table.services.iter().enumerate() {
             for wanted in &service.routes {
                 let paths = match &wanted.host {
@@ -106,6 +110,7 @@ impl Table {
             let sticky = service.traffic.sticky.as_ref().and_then(Key::new);
             let split = Split::new(&service.arms);
             let stage = guard.as_ref().filter(|_| sticky.is_some()).map(|g| g.units().stage(split.canary_weight()));
+            made.all_plain &= is_plain(&service.traffic);
             made.services.push(Arc::new(Service {
                 key: service.service.clone(),
                 traffic: service.traffic.clone(),
@@ -180,6 +185,18 @@ impl Table {
     /// Whether a release of a service is in the table.
     pub(crate) fn has(&self, service: &ServiceKey, release: ReleaseId) -> bool {
         self.services.iter().any(|s| s.key == *service && s.arms.iter().any(|arm| arm.release == release))
+    }
+}
+
+/// Whether plain requests to a service that is carried so can take the short way.
+fn is_plain(traffic: &TrafficSpec) -> bool {
+    traffic.protocol == Protocol::Http1
+}
+
+impl Service {
+    /// Whether plain requests to it can take the short way.
+    pub(crate) fn is_plain(&self) -> bool {
+        is_plain(&self.traffic)
     }
 }
 

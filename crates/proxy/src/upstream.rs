@@ -1,17 +1,27 @@
 //! One instance as one thread sees it: its idle connections, how busy it is, whether it refuses, whether it drains.
 //!
 //! A request goes out at once, on an idle connection or on a new one; it never waits for a busy connection. So an
-//! instance has as many connections as it has requests in flight, plus idle ones.
+//! instance has as many connections of HTTP/1.1 as it has requests in flight, plus idle ones; of HTTP/2, few.
+
+mod framed;
 
 use crate::{
     body::RequestBody,
     config::Limits,
-    pool::{Keepable, Pool, Standing},
+    pool::{Keepable, Pool, Replay, Standing},
     tally::InstanceCounts,
 };
-use hyper::client::conn::http1::{Builder, SendRequest};
+use framed::{Framed, Place};
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{
+        TrySendError,
+        http1::{Builder, SendRequest},
+    },
+};
 use hyper_util::rt::TokioIo;
-use model::Endpoint;
+use model::{Endpoint, Protocol};
 use std::{
     cell::Cell,
     io,
@@ -24,8 +34,13 @@ use tokio::{
     time::timeout,
 };
 
-/// A connection to an instance, able to carry one request after the other.
-pub(crate) type Connection = SendRequest<RequestBody>;
+/// A connection to an instance that hyper speaks on.
+pub(crate) enum Connection {
+    /// HTTP/1.1: carries one request after the other.
+    Whole(SendRequest<RequestBody>),
+    /// HTTP/2: a place on one, for this request.
+    Shared(Place),
+}
 
 /// How long an instance that refused a connection is skipped: this, doubled by every further refusal up to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
@@ -43,8 +58,10 @@ pub(crate) struct Upstream {
     /// When this thread first saw it in a table.
     pub(crate) since: Instant,
     counts: Arc<InstanceCounts>,
-    /// Idle ones that hyper speaks on.
-    pub(crate) connections: Pool<Connection>,
+    /// Idle ones that hyper speaks HTTP/1.1 on.
+    connections: Pool<SendRequest<RequestBody>>,
+    /// Those of HTTP/2.
+    framed: Framed,
     /// Idle ones that plain requests are sent on.
     pub(crate) links: Pool<Link>,
     refusals: Cell<u32>,
@@ -58,7 +75,7 @@ pub(crate) struct Upstream {
 /// A connection that plain requests are sent on: the socket itself.
 pub(crate) struct Link(pub(crate) TcpStream);
 
-impl Keepable for Connection {
+impl Keepable for SendRequest<RequestBody> {
     fn standing(&self) -> Standing {
         match (self.is_closed(), self.is_ready()) {
             (true, _) => Standing::Over,
@@ -86,6 +103,7 @@ impl Upstream {
             since: now,
             counts,
             connections: Pool::default(),
+            framed: Framed::default(),
             links: Pool::default(),
             refusals: Cell::new(0),
             broken: Cell::new(0),
@@ -135,25 +153,57 @@ impl Upstream {
         self.skip_until.get().is_none_or(|until| until <= now)
     }
 
-    /// Keeps a connection of either kind whose response is over for the next request.
-    pub(crate) fn keep<C: Keepable>(&self, pool: &Pool<C>, connection: C, now: Instant) {
+    /// An open connection for a request.
+    pub(crate) fn take(&self, protocol: Protocol, now: Instant, replay: Replay) -> Option<Connection> {
+        match protocol {
+            Protocol::Http1 => self.connections.take(now, replay).map(Connection::Whole),
+            Protocol::Http2 => self.framed.take(now, replay).map(Connection::Shared),
+        }
+    }
+
+    /// Keeps a connection whose response is over for the next request.
+    pub(crate) fn keep(&self, connection: Connection, now: Instant) {
+        match connection {
+            Connection::Whole(sender) if self.leave_by.get().is_none() => self.connections.keep(sender, now),
+            // The place is free again.
+            Connection::Whole(_) | Connection::Shared(_) => {}
+        }
+    }
+
+    /// Keeps a link whose response is over for the next request.
+    pub(crate) fn keep_link(&self, link: Link, now: Instant) {
         if self.leave_by.get().is_none() {
-            pool.keep(connection, now);
+            self.links.keep(link, now);
         }
     }
 
     /// Closes connections that have been idle for too long.
     pub(crate) fn close_idle(&self, now: Instant) {
         self.connections.close_old(now);
+        self.framed.close_old(now);
         self.links.close_old(now);
     }
 
-    /// Opens a new connection that hyper speaks on.
+    /// Opens a new connection that hyper speaks on; of HTTP/2, one for all who want one now.
     ///
     /// # Errors
     /// As [`reach`](Upstream::reach).
-    pub(crate) async fn connect(&self, limits: &Limits) -> io::Result<Connection> {
-        handshake(self.reach(limits).await?).await
+    pub(crate) async fn connect(&self, protocol: Protocol, limits: &Limits) -> io::Result<Connection> {
+        match protocol {
+            Protocol::Http1 => handshake(self.reach(limits).await?).await.map(Connection::Whole),
+            Protocol::Http2 => {
+                let (_turn, waited) = self.framed.turn().await;
+                let now = Instant::now();
+                if let Some(place) = self.framed.take(now, Replay::Never).filter(|_| waited) {
+                    return Ok(Connection::Shared(place));
+                }
+                if waited && !self.is_usable(now) {
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                let stream = self.reach(limits).await?;
+                self.framed.begin(stream).await.map(Connection::Shared)
+            }
+        }
     }
 
     /// Opens a new connection. Remembers for a while when that is refused.
@@ -186,6 +236,7 @@ impl Upstream {
     pub(crate) fn leave(&self, deadline: Instant) {
         self.leave_by.set(Some(deadline));
         self.connections.clear();
+        self.framed.clear();
         self.links.clear();
         self.left.notify_waiters();
     }
@@ -201,7 +252,23 @@ impl Upstream {
     }
 }
 
-async fn handshake(stream: TcpStream) -> io::Result<Connection> {
+impl Connection {
+    /// Sends a request and waits for the head of the response.
+    ///
+    /// # Errors
+    /// When no response begins; with the request, when nothing of it was sent.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match self {
+            Connection::Whole(sender) => sender.try_send_request(request).await,
+            Connection::Shared(place) => place.sender().try_send_request(request).await,
+        }
+    }
+}
+
+async fn handshake(stream: TcpStream) -> io::Result<SendRequest<RequestBody>> {
     let (sender, connection) = Builder::new().handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     tokio::task::spawn_local(async move {
         // How it ended is told to whoever waits for the response.

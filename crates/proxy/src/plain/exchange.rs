@@ -54,6 +54,9 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
     let began = Instant::now();
     let Some(plain) = Plain::read(arrived.filled()) else { return Next::NotPlain(arrived) };
     let worker = &client.worker;
+    if !worker.lanes().is_plain(&plain) {
+        return Next::NotPlain(arrived);
+    }
     let (closes, to_head, length) = (plain.closes, plain.is_head(), plain.length);
     let course = match elsewhere(client, plain.host(), plain.target).transpose() {
         Some(answer) => Course::Ours(answer),

@@ -166,7 +166,7 @@ impl Relay {
         self.ticket.settle(Outcome::Answered);
         let kept = self.link.take().filter(|_| clean && self.head.keeps);
         if let (Some(link), Some(upstream)) = (kept, self.ticket.upstream()) {
-            upstream.keep(&upstream.links, link, Instant::now());
+            upstream.keep_link(link, Instant::now());
         }
     }
 

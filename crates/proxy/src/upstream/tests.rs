@@ -17,6 +17,14 @@ fn upstream(address: std::net::SocketAddr) -> Upstream {
     Upstream::new(endpoint, registry.instance(endpoint.instance), Instant::now())
 }
 
+/// A connection of HTTP/1.1.
+async fn whole(upstream: &Upstream) -> SendRequest<RequestBody> {
+    match upstream.connect(Protocol::Http1, &Limits::default()).await.unwrap() {
+        Connection::Whole(sender) => sender,
+        Connection::Shared(_) => panic!("HTTP/2 was not asked for"),
+    }
+}
+
 /// Until hyper has noticed what the other side did.
 async fn until(mut fits: impl FnMut() -> bool) {
     let noticed = async {
@@ -33,14 +41,14 @@ fn a_connection_is_used_again_until_the_instance_closes_it() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = upstream(listener.local_addr().unwrap());
         let pool = &upstream.connections;
-        let connection = upstream.connect(&Limits::default()).await.unwrap();
+        let connection = whole(&upstream).await;
         let (mut accepted, _) = listener.accept().await.unwrap();
         until(|| connection.is_ready()).await;
         let now = Instant::now();
-        upstream.keep(pool, connection, now);
+        upstream.keep(Connection::Whole(connection), now);
         let again = pool.take(now, Replay::Safe).unwrap();
         assert!(pool.take(now, Replay::Safe).is_none());
-        upstream.keep(pool, again, now);
+        upstream.keep(Connection::Whole(again), now);
         accepted.shutdown().await.unwrap();
         until(|| pool.take(now, Replay::Safe).map(|c| pool.keep(c, now)).is_none()).await;
         assert!(pool.is_empty());
@@ -53,10 +61,10 @@ fn a_request_that_cannot_be_sent_again_takes_fresh_connections_only() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = upstream(listener.local_addr().unwrap());
         let pool = &upstream.connections;
-        let connection = upstream.connect(&Limits::default()).await.unwrap();
+        let connection = whole(&upstream).await;
         until(|| connection.is_ready()).await;
         let kept = Instant::now();
-        upstream.keep(pool, connection, kept);
+        upstream.keep(Connection::Whole(connection), kept);
         let later = kept + FRESH + Duration::from_millis(1);
         assert!(pool.take(later, Replay::Never).is_none());
         assert!(pool.take(later, Replay::Safe).is_some());
@@ -72,7 +80,7 @@ fn an_instance_that_refuses_is_skipped_for_longer_and_longer() {
         let upstream = upstream(address);
         let mut pauses = Vec::new();
         for _ in 0..10 {
-            assert!(upstream.connect(&Limits::default()).await.is_err());
+            assert!(upstream.connect(Protocol::Http1, &Limits::default()).await.is_err());
             let until = upstream.skip_until.get().unwrap();
             assert!(!upstream.is_usable(Instant::now()) && upstream.is_usable(until));
             pauses.push(until.saturating_duration_since(Instant::now()));
@@ -87,16 +95,16 @@ fn an_instance_that_is_left_loses_its_idle_connections() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = upstream(listener.local_addr().unwrap());
         let pool = &upstream.connections;
-        let connection = upstream.connect(&Limits::default()).await.unwrap();
+        let connection = whole(&upstream).await;
         let (mut accepted, _) = listener.accept().await.unwrap();
         let now = Instant::now();
-        upstream.keep(pool, connection, now);
+        upstream.keep(Connection::Whole(connection), now);
         let told = upstream.leaving();
         upstream.leave(now + Duration::from_secs(1));
         timeout(Duration::from_secs(10), told).await.unwrap();
         assert_eq!(timeout(Duration::from_secs(10), accepted.read_u8()).await.unwrap().ok(), None);
-        let late = upstream.connect(&Limits::default()).await.unwrap();
-        upstream.keep(pool, late, now);
+        let late = whole(&upstream).await;
+        upstream.keep(Connection::Whole(late), now);
         assert!(pool.is_empty(), "what comes back later is not kept");
     });
 }

@@ -14,6 +14,7 @@ mod framed;
 mod guards;
 mod handover;
 mod hostile;
+mod http2;
 mod routing;
 mod sharing;
 mod smuggling;

@@ -4,13 +4,20 @@ use bytes::Bytes;
 use endless::Chunks;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full, combinators::BoxBody};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
     convert::Infallible,
     future::pending,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -31,6 +38,23 @@ pub(crate) async fn good(name: &'static str) -> SocketAddr {
         }
     });
     address
+}
+
+/// Likewise, in HTTP/2. Counts the connections it was given.
+pub(crate) async fn framed(name: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(name, request).await) });
+            tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, connections)
 }
 
 /// An upstream that behaves, and keeps what it was asked: method, target, body.
@@ -79,6 +103,14 @@ async fn answer(name: &'static str, mut request: Request<Incoming>) -> Response<
             Ok(body) => status(StatusCode::OK, body.to_bytes().len().to_string()),
             Err(_) => pending().await,
         },
+        "/trailers" => {
+            let mut sums = http::HeaderMap::new();
+            sums.insert("grpc-status", "0".parse().unwrap());
+            let body = Full::new(Bytes::from("a message")).with_trailers(std::future::ready(Some(Ok(sums))));
+            let mut response = Response::new(body.map_err(|never: Infallible| match never {}).boxed());
+            response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+            response
+        }
         "/events" => {
             let mut response = Response::new(Chunks::begun_with("data: 1\n\n").boxed());
             response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());

@@ -4,7 +4,7 @@ use super::{
     key::{Key, Shows},
     values::{above_zero, chance, exposure, limit, read_edits, steps, sticky},
 };
-use model::{Limits, OnDeadline, RolloutSpec, Strategy, TrafficSpec};
+use model::{Limits, OnDeadline, Protocol, RolloutSpec, Strategy, TrafficSpec};
 
 pub(super) const LIMITS: &[Key<Limits>] = &[
     Key {
@@ -41,6 +41,12 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
               Users who are told apart are judged by user. Without it: every request is assigned and judged by itself.",
         shows: Shows::Example(r#""cookie:shop_arm""#),
         set: |t, v, f| f.put(&mut t.sticky, sticky(v).map(Some)),
+    },
+    Key {
+        name: "protocol",
+        doc: "What instances speak: \"http1\", or \"http2\" from the first byte on, as gRPC servers do. Clients may speak either.",
+        shows: Shows::Default(r#""http1""#),
+        set: |t, v, f| f.put(&mut t.protocol, v.one_of(PROTOCOLS)),
     },
     Key {
         name: "response_timeout",
@@ -206,6 +212,8 @@ pub(super) const ROLLOUT: &[Key<RolloutSpec>] = &[
         set: |r, v, f| f.put(&mut r.judgement.warm_up, v.span_or_zero()),
     },
 ];
+
+const PROTOCOLS: &[(&str, Protocol)] = &[("http1", Protocol::Http1), ("http2", Protocol::Http2)];
 
 pub(crate) const STRATEGIES: &[(&str, Strategy)] = &[
     ("canary", Strategy::Canary),
