@@ -44,6 +44,12 @@ pub const FAMILIES: &[Family] = &[
         "",
         "Requests refused because their client had sent as many as it may.",
     ),
+    family(
+        "quarterdeck_access_log_dropped_total",
+        "counter",
+        "",
+        "Lines of the access log that were dropped because it could not be written as fast.",
+    ),
     family("quarterdeck_unrouted_requests_total", "counter", "", "Requests that matched no route."),
     family("quarterdeck_refused_requests_total", "counter", "", "Requests refused before routing: malformed, too large, too slow."),
     family("quarterdeck_rollout_share", "gauge", "environment, service, change, release", "The share of the requests that the new release gets, from 0 to 1."),
@@ -73,6 +79,7 @@ pub fn text(state: &State, observed: &Observed, entries: u64) -> String {
         proxy.releases.iter().for_each(|traffic| release(&mut text, state, observed, traffic));
         text.value("quarterdeck_connections", "", proxy.connections as f64);
         text.value("quarterdeck_limited_requests_total", "", proxy.limited as f64);
+        text.value("quarterdeck_access_log_dropped_total", "", proxy.unwritten as f64);
         text.value("quarterdeck_unrouted_requests_total", "", proxy.unrouted as f64);
         text.value("quarterdeck_refused_requests_total", "", proxy.refused as f64);
     }

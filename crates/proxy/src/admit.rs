@@ -2,10 +2,11 @@
 //! nobody is there to answer. Ends with a [`Ticket`] for the arm.
 
 use crate::{
-    assign::{Point, unit_hash},
+    assign::{Point, Random, unit_hash},
     connection::Client,
     headers,
     lane::{Lane, Lanes},
+    origin::Origin,
     refusal::Refusal,
     table::{Key, Way},
     tally::Outcome,
@@ -53,7 +54,12 @@ pub(crate) struct Assigned {
 }
 
 /// Finds the service and assigns the request to one of its releases. Waits for a while when no instance is there.
-pub(crate) async fn admit(client: &Client, request: &impl Asked, began: Instant) -> Result<Assigned, Refusal> {
+pub(crate) async fn admit(
+    client: &Client,
+    request: &impl Asked,
+    origin: &Origin,
+    began: Instant,
+) -> Result<Assigned, Refusal> {
     let worker = &client.worker;
     let mut given = None;
     let mut waiting = None;
@@ -73,12 +79,12 @@ pub(crate) async fn admit(client: &Client, request: &impl Asked, began: Instant)
             return Err(Refusal::TooLarge(service.traffic.max_body, service.key.clone()));
         }
         if let (None, Some(limiter)) = (&waiting, &service.limiter) {
-            limiter.pass(client.peer, began).map_err(|wait| {
+            limiter.pass(origin.ip, began).map_err(|wait| {
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                 Refusal::TooMany(service.key.clone(), seconds)
             })?;
         }
-        let user = User::of(lane, request, client, &mut given);
+        let user = User::of(lane, request, origin, &worker.random, &mut given);
         let Some((arm, weight)) = lane.choose(worker, &user) else {
             return Err(Refusal::NoRelease(service.key.clone()));
         };
@@ -129,11 +135,11 @@ enum User {
 
 impl User {
     /// `given` keeps the value given to a new user while the request is assigned again.
-    fn of(lane: &Lane, request: &impl Asked, client: &Client, given: &mut Option<u64>) -> User {
+    fn of(lane: &Lane, request: &impl Asked, origin: &Origin, random: &Random, given: &mut Option<u64>) -> User {
         let service = &lane.service;
         match &service.sticky {
             None => User::Anyone,
-            Some(Key::Client) => User::Known(unit_hash(client.address.as_bytes(), service.salt)),
+            Some(Key::Client) => User::Known(unit_hash(origin.address.as_bytes(), service.salt)),
             Some(Key::Header(name)) => match request.fields(name).next() {
                 Some(value) => User::Known(unit_hash(value, service.salt)),
                 None => User::Anyone,
@@ -141,7 +147,7 @@ impl User {
             Some(Key::Cookie(name)) => match headers::cookie(request.fields(&COOKIE), name) {
                 Some(value) => User::Known(unit_hash(value, service.salt)),
                 None => {
-                    let value = *given.get_or_insert_with(|| client.worker.random.next());
+                    let value = *given.get_or_insert_with(|| random.next());
                     User::New(unit_hash(cookie_value(value).as_bytes(), service.salt), value)
                 }
             },

@@ -200,6 +200,7 @@ impl Relay {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.lifeline.touch();
+                self.ticket.sent(frame.data_ref().map_or(0, Bytes::len));
                 if self.body.is_end_stream() {
                     self.finish();
                 }

@@ -14,6 +14,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Where the control socket, the lock and the last table are kept. Created when missing.
     pub data_dir: PathBuf,
+    /// The file with the [`Settings`](crate::Settings), as JSON. It is read again when it changes. `None`: nothing is set.
+    pub settings: Option<PathBuf>,
     /// Whether to take over from a proxy that runs in the directory, instead of leaving it to it.
     pub take_over: bool,
     /// How many worker threads. 0: one per core.
@@ -31,6 +33,7 @@ impl Config {
             listen,
             tls: None,
             data_dir: data_dir.into(),
+            settings: None,
             take_over: false,
             threads: 0,
             limits: Limits::default(),

@@ -6,7 +6,8 @@ use crate::{
     client_io::{ClientIo, Pace, Times},
     forward,
     listen::Begins,
-    plain,
+    origin::Origin,
+    plain, proxy_header,
     stream::{Agreed, Stream},
     streams::Streams,
     tls,
@@ -56,12 +57,10 @@ const SEND_BUFFER: usize = 64 << 10;
 pub(crate) struct Client {
     /// The thread it is on.
     pub(crate) worker: Rc<Worker>,
-    /// Its address.
-    pub(crate) peer: IpAddr,
-    /// The same, as forwarded to instances.
-    pub(crate) address: HeaderValue,
-    /// How it began.
-    pub(crate) begins: Begins,
+    /// Where it comes from, as far as the connection says.
+    pub(crate) origin: Origin,
+    /// Whether it is a proxy that is believed about where its requests come from.
+    pub(crate) is_believed: bool,
     /// What it is told about TLS with every response.
     pub(crate) hsts: Option<HeaderValue>,
     /// Whether it keeps up.
@@ -76,8 +75,20 @@ pub(crate) struct Client {
 /// Serves a connection until it ends.
 ///
 /// Each stage is in a place of its own, so that a connection is as large as what it does, and small while it does nothing.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, begins: Begins) {
+pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, begins: Begins) {
     let open = worker.open();
+    let peer = peer.ip();
+    let (is_believed, is_announced) = {
+        let settings = worker.shared.settings.load();
+        (settings.believes(peer), settings.announces(peer))
+    };
+    let announced = match is_announced {
+        false => None,
+        true => match Box::pin(announced(&worker, &mut stream)).await {
+            Some(announced) => announced,
+            None => return,
+        },
+    };
     let stream = match (begins, &worker.shared.tls) {
         (Begins::WithTls, Some(plane)) => {
             let met = Box::pin(async {
@@ -97,13 +108,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         (Begins::WithTls, Some(plane)) => plane.hsts(),
         (Begins::InClear, _) | (Begins::WithTls, None) => None,
     };
-    let address = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
     let streams = Streams::new(worker.shared.limits.write_stall);
     let client = Rc::new(Client {
         worker,
-        peer: peer.ip(),
-        address: address.unwrap_or(HeaderValue::from_static("unknown")),
-        begins,
+        origin: Origin::new(announced.unwrap_or(peer), begins.scheme()),
+        is_believed,
         hsts,
         pace: Pace::new(),
         streams,
@@ -118,6 +127,20 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         },
     };
     Box::pin(by_hyper(client, stream, arrived)).await;
+}
+
+/// Whose connection it is, by the balancer that passes it on; `Some(None)`: its own. `None`: it does not say, as it must.
+async fn announced(worker: &Worker, stream: &mut TcpStream) -> Option<Option<IpAddr>> {
+    tokio::select! {
+        read = timeout(worker.shared.limits.head_time, proxy_header::read(stream)) => match read {
+            Ok(Ok(announced)) => Some(announced),
+            Ok(Err(_)) | Err(_) => {
+                worker.counts.refused.increment();
+                None
+            }
+        },
+        () = worker.parting() => None,
+    }
 }
 
 /// Serves the rest of a connection that is not plain. `arrived`: what was read of it already, and is not empty.

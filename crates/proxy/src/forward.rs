@@ -21,13 +21,15 @@
 //! the future or the body, and with it the ticket: `cancelled`.
 
 use crate::{
+    access_log::Record,
     admit::{Asked, Assigned, admit},
     body::{Content, Kind, Progress, Relay, RequestBody, ResponseBody, Stage, Upload},
     client_io::Busy,
     connection::Client,
-    headers::{self, From, is_host},
+    headers::{self, is_host},
     lane::Lane,
     lifeline::{Leaving, Lifeline, Overdue},
+    origin::Origin,
     patience::DRAIN_LOOK,
     pool::Replay,
     refusal::Refusal,
@@ -66,13 +68,17 @@ pub(crate) async fn serve(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let busy = Busy::new(&client.pace);
     let is_http1 = request.version() < Version::HTTP_2;
-    let mut response = match carry(&client, request).await {
+    let mut record = None;
+    let mut response = match carry(&client, request, &mut record).await {
         Ok(response) => response,
         Err(refusal) => {
             count_refusal(&client, &refusal);
             refusal.response()
         }
     };
+    if let Some(record) = &mut record {
+        record.status(response.status().as_u16());
+    }
     if is_http1 && client.worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -106,7 +112,11 @@ pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
     }
 }
 
-async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Response<Content>, Refusal> {
+async fn carry(
+    client: &Rc<Client>,
+    mut request: Request<Incoming>,
+    record: &mut Option<Box<Record>>,
+) -> Result<Response<Content>, Refusal> {
     let began = Instant::now();
     let worker = &client.worker;
     let is_connect = request.method() == Method::CONNECT;
@@ -117,13 +127,16 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
         return Err(Refusal::Coding);
     }
     let host = host(&request)?;
-    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-    if let Some(response) = elsewhere(client, host.as_bytes(), target)? {
+    let asked = Whole { request: &request, host: &host };
+    let origin = Origin::of(client, &asked).into_owned();
+    let version = if request.version() == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" };
+    *record = Record::begin(client, &asked, version, &origin, began);
+    if let Some(response) = elsewhere(worker, &origin, host.as_bytes(), asked.target())? {
         client.answered_early.set(!request.body().is_end_stream());
         return Ok(response);
     }
-    let asked = Whole { request: &request, host: &host };
-    let Assigned { ticket, arm, set_cookie, rewritten } = admit(client, &asked, began).await?;
+    let Assigned { mut ticket, arm, set_cookie, rewritten } = admit(client, &asked, &origin, began).await?;
+    ticket.record(record.take());
     let lane = Rc::clone(ticket.lane());
     let traffic = &lane.service.traffic;
 
@@ -136,8 +149,7 @@ async fn carry(client: &Rc<Client>, mut request: Request<Incoming>) -> Result<Re
     let protocol = if wanted.is_some() { Protocol::Http1 } else { traffic.protocol };
     let downstream = wanted.is_some().then(|| upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
-    let from = From { address: &client.address, begins: client.begins };
-    headers::forward_request(&mut head.headers, host.clone(), from, wanted, &worker.random);
+    headers::forward_request(&mut head.headers, host.clone(), &origin, wanted, &worker.random);
     lane.service.request_edits.apply(&mut head.headers);
     origin_form(&mut head, rewritten);
     if protocol == Protocol::Http2 {
@@ -380,6 +392,7 @@ async fn head_in_time(
 fn answer(client: &Rc<Client>, lane: &Lane, sent: Sent, downstream: Option<OnUpgrade>) -> Response<Content> {
     let Sent { mut response, connection, mut ticket } = sent;
     let idle = lane.service.traffic.idle_timeout.duration();
+    ticket.status(response.status().as_u16());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(downstream) = downstream else {
             ticket.settle(Outcome::Reset);

@@ -1,10 +1,13 @@
 //! What is changed in heads on their way. Pure.
 //!
 //! Fields that concern one connection only are taken out; how a body is framed is decided anew for the next connection
-//! from what was understood here, never copied. What a client says about who forwarded its request is replaced: we are
-//! the edge, and whom to believe before us is not known.
+//! from what was understood here, never copied. What a client says about who forwarded its request is replaced by what is
+//! known of its [`Origin`].
 
-use crate::{assign::Random, listen::Begins};
+use crate::{
+    assign::Random,
+    origin::{FORWARDED_FOR, FORWARDED_PROTO, Origin},
+};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
@@ -14,9 +17,7 @@ use http::{
 };
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The protocol that a request asks to switch to, if it does so properly. HTTP/2 by upgrade is not offered: a tunnel
@@ -28,20 +29,11 @@ pub(crate) fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     (!tokens(protocol).any(|t| t.eq_ignore_ascii_case(b"h2c"))).then(|| protocol.clone())
 }
 
-/// Where a request came from.
-#[derive(Clone, Copy)]
-pub(crate) struct From<'a> {
-    /// The client's address.
-    pub(crate) address: &'a HeaderValue,
-    /// How its connection began.
-    pub(crate) begins: Begins,
-}
-
 /// Makes the fields of a request those of a request of ours to an instance.
 pub(crate) fn forward_request(
     headers: &mut HeaderMap,
     host: HeaderValue,
-    from: From<'_>,
+    origin: &Origin,
     upgrade: Option<HeaderValue>,
     random: &Random,
 ) {
@@ -56,8 +48,8 @@ pub(crate) fn forward_request(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    headers.insert(FORWARDED_FOR, from.address.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(from.begins.scheme()));
+    headers.insert(&FORWARDED_FOR, origin.address.clone());
+    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
     headers.insert(FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
     if !headers.contains_key(TRACEPARENT)
@@ -139,15 +131,15 @@ mod tests {
     }
 
     fn forwarded(pairs: &[(&str, &str)]) -> HeaderMap {
-        forwarded_from(Begins::InClear, pairs)
+        forwarded_from("http", pairs)
     }
 
-    fn forwarded_from(begins: Begins, pairs: &[(&str, &str)]) -> HeaderMap {
+    fn forwarded_from(scheme: &'static str, pairs: &[(&str, &str)]) -> HeaderMap {
         let mut headers = map(pairs);
         let upgrade = wanted_upgrade(&headers);
-        let (host, client) = (HeaderValue::from_static("shop.test"), HeaderValue::from_static("10.0.0.9"));
-        let from = From { address: &client, begins };
-        forward_request(&mut headers, host, from, upgrade, &Random::new(Some(1)));
+        let host = HeaderValue::from_static("shop.test");
+        let origin = Origin::new("10.0.0.9".parse().unwrap(), scheme);
+        forward_request(&mut headers, host, &origin, upgrade, &Random::new(Some(1)));
         headers
     }
 
@@ -187,7 +179,7 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["host"], "shop.test");
-        let secured = forwarded_from(Begins::WithTls, &[("x-forwarded-proto", "http")]);
+        let secured = forwarded_from("https", &[("x-forwarded-proto", "http")]);
         assert_eq!(secured["x-forwarded-proto"], "https");
     }
 

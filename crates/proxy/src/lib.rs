@@ -6,8 +6,8 @@
 //!
 //! Threads: one worker per core, each a single-threaded runtime with its own listeners, its own copy of the table
 //! ([`lane`]) and its own upstream connections, so that a request meets no lock and no other core's cache lines; one
-//! guard thread that turns judged units into evidence; one that keeps certificates, where TLS is spoken; and the calling
-//! thread, which holds the control socket.
+//! guard thread that turns judged units into evidence; one that keeps certificates, where TLS is spoken; a [`clerk`] for settings and
+//! the access log; and the calling thread, which holds the control socket.
 //!
 //! What always holds:
 //! - the table in force is replaced as a whole and never by an older one;
@@ -17,10 +17,12 @@
 //!
 //! Start reading at [`forward`], the life of one request.
 
+mod access_log;
 mod admit;
 mod assign;
 mod body;
 mod buffers;
+mod clerk;
 mod client_io;
 pub mod config;
 mod connection;
@@ -36,13 +38,16 @@ mod lane;
 mod lifeline;
 mod limiter;
 mod listen;
+mod origin;
 mod patience;
 mod plain;
 mod pool;
+mod proxy_header;
 mod quiet;
 mod refusal;
 mod report;
 mod saved_table;
+mod settings;
 mod shared;
 mod stream;
 mod streams;
@@ -58,6 +63,7 @@ mod worker;
 
 pub use config::{CertificateFiles, Config, Hsts, Limits, Terms, Tls};
 pub use error::Error;
+pub use settings::{AccessLog, LogFormat, Settings};
 pub use tls::certificate::{Inspected, inspect};
 
 use control_link::Home;
@@ -88,12 +94,19 @@ pub fn run(config: Config) -> Result<(), Error> {
         }
         (_, _) => None,
     };
+    let (clerk, lines) = match &config.settings {
+        Some(settings) => {
+            clerk::start(settings, Arc::clone(&shared)).map(|(thread, lines)| (Some(thread), Some(lines)))?
+        }
+        None => (None, None),
+    };
     let guard = guard::start(Arc::clone(&shared), queues.consumers)?;
     let mut workers = Vec::with_capacity(threads);
     for (index, (sockets, judged)) in listeners.per_thread.into_iter().zip(queues.producers).enumerate() {
         let seed = config.seed.map(|seed| seed.wrapping_add(index as u64));
-        workers.push(worker::start(Arc::clone(&shared), index, sockets, judged, seed)?);
+        workers.push(worker::start(Arc::clone(&shared), index, sockets, judged, lines.clone(), seed)?);
     }
+    drop(lines);
     let ended = place.take(&config.data_dir, &shared).and_then(|home| {
         // What was saved while the proxy before was still there.
         let saved = Home::load_table(&config.data_dir).or(saved);
@@ -109,6 +122,7 @@ pub fn run(config: Config) -> Result<(), Error> {
         join(worker, "a worker").unwrap_or(Ok(())).map_err(|source| Error::Resources { what: "a worker", source })?;
     }
     join(guard.thread, "the guard thread");
+    clerk.map(|clerk| join(clerk, "the thread that writes the access log"));
     if let Some(Keeping { thread, end }) = keeping {
         drop(end);
         join(thread, "the thread that keeps certificates");

@@ -8,6 +8,7 @@ use crate::{
     listen::Begins,
     report::wall_clock,
     saved_table::Saved,
+    settings::Settings,
     table::Table,
     tally::Registry,
     tls::Plane,
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) listening: Vec<(SocketAddr, Begins)>,
     /// What TLS is spoken with, if it is.
     pub(crate) tls: Option<Arc<Plane>>,
+    /// What can be changed while it runs.
+    pub(crate) settings: ArcSwap<Settings>,
     /// How many connections each thread may have open.
     pub(crate) connections: usize,
     /// When this process began to count.
@@ -115,6 +118,7 @@ impl Shared {
             limits: config.limits.clone(),
             listening,
             tls: config.tls.as_ref().map(|_| Arc::default()),
+            settings: ArcSwap::default(),
             connections,
             started: wall_clock(),
             ended: AtomicBool::new(false),

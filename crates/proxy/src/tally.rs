@@ -50,6 +50,34 @@ pub(crate) enum Outcome {
     Cut,
 }
 
+impl Outcome {
+    /// As it is written in logs and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Status5xx => "status_5xx",
+            Outcome::Refused => "refused",
+            Outcome::Reset => "reset",
+            Outcome::Timeout => "timeout",
+            Outcome::NoInstance => "no_instance",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Cut => "cut",
+        }
+    }
+
+    /// The status of a request that ended so before an instance had given one; 499 is what nginx calls a client that went away.
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            Outcome::Answered => 200,
+            Outcome::Status5xx => 500,
+            Outcome::Refused | Outcome::Reset => 502,
+            Outcome::NoInstance | Outcome::Cut => 503,
+            Outcome::Timeout => 504,
+            Outcome::Cancelled => 499,
+        }
+    }
+}
+
 /// What one thread counted for one release.
 pub(crate) struct ReleaseCounts {
     /// Of which service.
@@ -141,6 +169,8 @@ pub(crate) struct ThreadCounts {
     pub(crate) refused: Counter,
     /// Requests of clients that had sent as many as they may.
     pub(crate) limited: Counter,
+    /// Lines of the access log that were dropped.
+    pub(crate) unwritten: Counter,
     /// Open client connections.
     pub(crate) connections: Counter,
 }

@@ -2,6 +2,7 @@
 //! as given up by the client when the ticket is dropped without that.
 
 use crate::{
+    access_log::Record,
     guard::{Ending, Judged},
     lane::Lane,
     tally::Outcome,
@@ -28,6 +29,7 @@ pub(crate) struct Ticket {
     began: Instant,
     bet: Option<Bet>,
     upstream: Option<Rc<Upstream>>,
+    record: Option<Box<Record>>,
     state: State,
 }
 
@@ -40,7 +42,26 @@ enum State {
 impl Ticket {
     /// For a request that began at `began` and was assigned to an arm. `bet` is `None` when it is not to be judged.
     pub(crate) fn new(worker: Rc<Worker>, lane: Rc<Lane>, arm: usize, began: Instant, bet: Option<Bet>) -> Ticket {
-        Ticket { worker, lane, arm, began, bet, upstream: None, state: State::Open }
+        Ticket { worker, lane, arm, began, bet, upstream: None, record: None, state: State::Open }
+    }
+
+    /// What is written down of it is kept here from now on.
+    pub(crate) fn record(&mut self, record: Option<Box<Record>>) {
+        self.record = record;
+    }
+
+    /// The client is given this status.
+    pub(crate) fn status(&mut self, status: u16) {
+        if let Some(record) = &mut self.record {
+            record.status(status);
+        }
+    }
+
+    /// So many bytes of a body were passed on.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        if let Some(record) = &mut self.record {
+            record.sent(bytes);
+        }
     }
 
     /// The service it belongs to.
@@ -67,6 +88,10 @@ impl Ticket {
             return;
         }
         self.state = State::Settled;
+        if let Some(record) = &mut self.record {
+            let instance = self.upstream.as_ref().map(|upstream| upstream.endpoint.instance);
+            record.settle(&self.lane, self.arm, instance, outcome);
+        }
         let Some(arm) = self.lane.arms.get(self.arm) else { return };
         let latency_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         arm.counts.count(outcome, latency_us);
@@ -113,6 +138,9 @@ impl Ticket {
             State::Open => self.settle(Outcome::Cut),
             // A stream, answered long ago.
             State::Settled => {
+                if let Some(record) = &mut self.record {
+                    record.cut();
+                }
                 if let Some(arm) = self.lane.arms.get(self.arm) {
                     arm.counts.cut.increment();
                 }

@@ -20,6 +20,7 @@ mod stamp;
 pub(crate) use handshake::{Room, meet};
 pub(crate) use keeper::{Keeper, Keeping};
 pub(crate) use redirect::elsewhere;
+pub(crate) use stamp::{Stamp, read as read_file};
 
 use crate::config::Hsts;
 use arc_swap::{ArcSwap, Guard};

@@ -4,6 +4,7 @@
 use crate::{
     assign::Random,
     buffers::Buffers,
+    clerk::Lines,
     connection,
     dates::Dates,
     error::Error,
@@ -53,6 +54,8 @@ pub(crate) struct Worker {
     pub(crate) buffers: Rc<Buffers>,
     /// What day it is.
     pub(crate) dates: Dates,
+    /// Where lines of the access log are handed in.
+    pub(crate) lines: Option<Lines>,
     /// For TLS handshakes.
     pub(crate) handshakes: Room,
     /// Tells that there are too many of them, and why some fail.
@@ -75,12 +78,13 @@ pub(crate) fn start(
     index: usize,
     listeners: Vec<Listener>,
     judged: rtrb::Producer<Judged>,
+    lines: Option<Lines>,
     seed: Option<u64>,
 ) -> Result<JoinHandle<io::Result<()>>, Error> {
     let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let counts = shared.registry.threads.get(index).cloned().unwrap_or_default();
         // The runtime comes after the worker and goes before it: tasks that are dropped with it still count.
-        let worker = Worker::new(Arc::clone(&shared), counts, judged, seed);
+        let worker = Worker::new(Arc::clone(&shared), counts, judged, lines, seed);
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let ended = runtime.and_then(|runtime| worker.run(&runtime, listeners));
         if ended.is_err() {
@@ -97,6 +101,7 @@ impl Worker {
         shared: Arc<Shared>,
         counts: Arc<ThreadCounts>,
         judged: rtrb::Producer<Judged>,
+        lines: Option<Lines>,
         seed: Option<u64>,
     ) -> Rc<Worker> {
         Rc::new(Worker {
@@ -106,6 +111,7 @@ impl Worker {
             trouble: Quiet::default(),
             buffers: Rc::default(),
             dates: Dates::default(),
+            lines,
             handshakes: Room::default(),
             handshakes_full: Quiet::default(),
             handshakes_failed: Quiet::default(),

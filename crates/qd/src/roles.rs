@@ -43,6 +43,7 @@ fn proxy_config(arguments: &[OsString]) -> Option<proxy::Config> {
     let mut listen: Vec<SocketAddr> = Vec::new();
     let (mut threads, mut take_over) = (0, false);
     let (mut tls_listen, mut terms): (Vec<SocketAddr>, Option<PathBuf>) = (Vec::new(), None);
+    let mut settings: Option<PathBuf> = None;
     for pair in arguments.chunks(2) {
         let [name, value] = pair else { return None };
         match name.to_str()? {
@@ -50,13 +51,14 @@ fn proxy_config(arguments: &[OsString]) -> Option<proxy::Config> {
             "--listen" => listen.push(value.to_str()?.parse().ok()?),
             "--tls-listen" => tls_listen.push(value.to_str()?.parse().ok()?),
             "--tls-terms" => terms = Some(value.into()),
+            "--settings" => settings = Some(value.into()),
             "--take-over" => take_over = value.to_str()?.parse().ok()?,
             "--threads" => threads = value.to_str()?.parse().ok()?,
             _ => return None,
         }
     }
     let tls = terms.map(|terms| proxy::Tls { listen: tls_listen, terms });
-    Some(proxy::Config { threads, tls, take_over, ..proxy::Config::new(listen, data?) })
+    Some(proxy::Config { threads, tls, settings, take_over, ..proxy::Config::new(listen, data?) })
 }
 
 fn ended<E: std::error::Error>(result: Result<(), E>) -> ExitCode {

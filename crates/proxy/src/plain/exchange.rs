@@ -9,13 +9,14 @@ use super::{
     response::{Added, Has},
 };
 use crate::{
+    access_log::Record,
     admit::{Asked as _, Assigned, admit},
     body::Content,
     buffers::Buffer,
     connection::Client,
     edits,
     forward::count_refusal,
-    headers::From,
+    origin::Origin,
     patience::Patience,
     refusal::Refusal,
     tls::elsewhere,
@@ -58,20 +59,22 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
         return Next::NotPlain(arrived);
     }
     let (closes, to_head, length) = (plain.closes, plain.is_head(), plain.length);
-    let course = match elsewhere(client, plain.host(), plain.target).transpose() {
+    let origin = Origin::of(client, &plain);
+    let mut record = Record::begin(client, &plain, "HTTP/1.1", &origin, began);
+    let course = match elsewhere(worker, &origin, plain.host(), plain.target).transpose() {
         Some(answer) => Course::Ours(answer),
         None => {
             // What arrives behind the head is another request; the client is taken to be there until it is looked at.
             let admitted = match arrived.filled().len() > length {
-                true => Ok(admit(client, &plain, began).await),
-                false => side.unless_gone(admit(client, &plain, began)).await,
+                true => Ok(admit(client, &plain, &origin, began).await),
+                false => side.unless_gone(admit(client, &plain, &origin, began)).await,
             };
             match admitted {
-                Ok(Ok(assigned)) => {
-                    let from = From { address: &client.address, begins: client.begins };
+                Ok(Ok(mut assigned)) => {
+                    assigned.ticket.record(record.take());
                     let edits = &assigned.ticket.lane().service.request_edits;
                     let target = assigned.rewritten.as_deref().unwrap_or(plain.target);
-                    let head = plain.forwarded(target, from, &worker.random, edits);
+                    let head = plain.forwarded(target, &origin, &worker.random, edits);
                     Course::Assigned(assigned, head)
                 }
                 Ok(Err(refusal)) => Course::Ours(Err(refusal)),
@@ -86,14 +89,14 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
     let ours = Added { edits: &edits::NONE, cookie: None, hsts, closes, dates: &worker.dates };
     let (Assigned { mut ticket, arm, set_cookie, .. }, head) = match course {
         Course::Assigned(assigned, head) => (assigned, head),
-        Course::Ours(answer) => return say(client, side, patience, answer, to_head, &ours).await,
+        Course::Ours(answer) => return say(client, side, patience, answer, to_head, &ours, record).await,
     };
     let lane = Rc::clone(ticket.lane());
     let added = Added { edits: &lane.service.response_edits, cookie: set_cookie.as_ref(), ..ours };
     let asked = Question { head, to_head, added };
     match side.unless_gone(ask(worker, &lane, arm, &mut ticket, patience, &asked)).await {
         Ok(Ok(begun)) => Relay::new(worker, begun, ticket).run(side, patience, closes).await,
-        Ok(Err(refusal)) => say(client, side, patience, Err(refusal), to_head, &ours).await,
+        Ok(Err(refusal)) => say(client, side, patience, Err(refusal), to_head, &ours, None).await,
         Err(Gone) => Next::Cut,
     }
 }
@@ -106,6 +109,7 @@ async fn say(
     answer: Result<Response<Content>, Refusal>,
     to_head: bool,
     added: &Added<'_>,
+    mut record: Option<Box<Record>>,
 ) -> Next {
     let answer = answer.unwrap_or_else(|refusal| {
         count_refusal(client, &refusal);
@@ -116,6 +120,10 @@ async fn say(
         Content::Text(text) => text,
         Content::Empty | Content::Relay(_) => Bytes::new(),
     };
+    if let Some(record) = &mut record {
+        record.status(head.status.as_u16());
+        record.sent(text.len());
+    }
     let mut out = Vec::with_capacity(512);
     // A vector takes all that is written.
     let _ = write!(out, "HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, text.len());

@@ -71,6 +71,7 @@ enum Broken {
 impl Relay {
     pub(super) fn new(worker: &Rc<Worker>, begun: Begun, mut ticket: Ticket) -> Relay {
         let Begun { link, arrived, head, passed_on } = begun;
+        ticket.status(head.status);
         if head.status >= 500 {
             ticket.settle(Outcome::Status5xx);
         }
@@ -109,6 +110,7 @@ impl Relay {
                 self.ticket.settle(Outcome::Reset);
                 return Next::Cut;
             };
+            self.ticket.sent(length);
             if is_last {
                 self.finish(bytes.len() == length);
             }

@@ -9,7 +9,8 @@ use crate::{
     admit::Asked,
     assign::Random,
     edits::Edits,
-    headers::{From, is_host, traceparent},
+    headers::{is_host, traceparent},
+    origin::Origin,
 };
 use http::HeaderName;
 use httparse::{Header, ParserConfig, Status};
@@ -26,6 +27,8 @@ pub(crate) struct Plain<'b> {
     host: &'b [u8],
     /// Those that an instance is sent as they are.
     fields: Vec<Header<'b>>,
+    /// What it says about who forwarded it.
+    forwarding: Vec<Header<'b>>,
     traced: bool,
     /// Whether the client wants no further answer on this connection.
     pub(crate) closes: bool,
@@ -46,7 +49,8 @@ impl<'b> Plain<'b> {
             return None;
         }
         let fields = Vec::with_capacity(request.headers.len());
-        let mut plain = Plain { method, target, host: b"", fields, traced: false, closes: false, length };
+        let forwarding = Vec::new();
+        let mut plain = Plain { method, target, host: b"", fields, forwarding, traced: false, closes: false, length };
         let mut hosts = 0;
         for &field in request.headers.iter() {
             let Header { name, value } = field;
@@ -71,7 +75,8 @@ impl<'b> Plain<'b> {
                 }
                 14 if is(name, "content-length") => return None,
                 17 if is(name, "transfer-encoding") => return None,
-                _ if is_hop_by_hop(name) || is_said_by_us(name) => {}
+                _ if is_said_by_us(name) => plain.forwarding.push(field),
+                _ if is_hop_by_hop(name) => {}
                 _ => plain.fields.push(field),
             }
         }
@@ -84,7 +89,7 @@ impl<'b> Plain<'b> {
     }
 
     /// The head as an instance is sent it, for this path and query.
-    pub(crate) fn forwarded(&self, target: &str, from: From<'_>, random: &Random, edits: &Edits) -> Vec<u8> {
+    pub(crate) fn forwarded(&self, target: &str, origin: &Origin, random: &Random, edits: &Edits) -> Vec<u8> {
         let mut head = Vec::with_capacity(self.length + 256);
         head.extend_from_slice(self.method.as_bytes());
         head.push(b' ');
@@ -93,8 +98,8 @@ impl<'b> Plain<'b> {
         field::write(&mut head, "host", self.host);
         let kept = self.fields.iter().filter(|field| !edits.concern(field.name));
         kept.for_each(|field| field::write(&mut head, field.name, field.value));
-        field::write(&mut head, "x-forwarded-for", from.address.as_bytes());
-        field::write(&mut head, "x-forwarded-proto", from.begins.scheme().as_bytes());
+        field::write(&mut head, "x-forwarded-for", origin.address.as_bytes());
+        field::write(&mut head, "x-forwarded-proto", origin.scheme.as_bytes());
         field::write(&mut head, "x-forwarded-host", self.host);
         if !self.traced {
             field::write(&mut head, "traceparent", &traceparent(random));
@@ -123,7 +128,8 @@ impl Asked for Plain<'_> {
     }
 
     fn fields<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        self.fields.iter().filter(|field| is(field.name, name.as_str())).map(|field| field.value)
+        let all = self.fields.iter().chain(&self.forwarding);
+        all.filter(|field| is(field.name, name.as_str())).map(|field| field.value)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a request that came in clear is sent to instead.
 
-use crate::{body::Content, connection::Client, listen::Begins, refusal::Refusal};
+use crate::{body::Content, listen::Begins, origin::Origin, refusal::Refusal, worker::Worker};
 use http::{
     HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION},
@@ -26,10 +26,17 @@ enum InClear {
 ///
 /// # Errors
 /// When it names no host that it could be sent to.
-pub(crate) fn elsewhere(client: &Client, host: &[u8], target: &str) -> Result<Option<Response<Content>>, Refusal> {
-    let (Begins::InClear, Some(plane)) = (client.begins, &client.worker.shared.tls) else { return Ok(None) };
+pub(crate) fn elsewhere(
+    worker: &Worker,
+    origin: &Origin,
+    host: &[u8],
+    target: &str,
+) -> Result<Option<Response<Content>>, Refusal> {
+    let Some(plane) = worker.shared.tls.as_ref().filter(|_| origin.scheme == Begins::InClear.scheme()) else {
+        return Ok(None);
+    };
     let Some(port) = plane.now().redirect else { return Ok(None) };
-    match redirected(host, target, &client.address, port) {
+    match redirected(host, target, &origin.address, port) {
         InClear::Carried => Ok(None),
         InClear::Elsewhere(location) => Ok(Some(sent_to(location))),
         InClear::Nowhere => Err(Refusal::BadHost),

@@ -15,6 +15,7 @@ mod guards;
 mod handover;
 mod hostile;
 mod http2;
+mod origins;
 mod routing;
 mod sharing;
 mod smuggling;

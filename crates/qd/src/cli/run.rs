@@ -42,6 +42,7 @@ pub(crate) fn serve(context: &Context, options: &Serve) -> Result<(), Failure> {
         data: config.data,
         listen: listen.clone(),
         tls: config.proxy.tls,
+        proxy: config.proxy.settings,
         threads: config.proxy.threads,
         api_listen: config.api.listen,
     };

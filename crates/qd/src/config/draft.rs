@@ -2,6 +2,7 @@
 
 use super::{
     Access, Api, Proxy,
+    access_log::Log,
     node::Node,
     problem::{Fault, Faults},
 };
@@ -33,7 +34,13 @@ impl Default for Draft {
         Draft {
             environment: EnvironmentName::default(),
             data: ".quarterdeck".into(),
-            proxy: Proxy { listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))], threads: 0, tls: None },
+            proxy: Proxy {
+                listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+                threads: 0,
+                tls: None,
+                access_log: Log::default(),
+                settings: proxy::Settings::default(),
+            },
             api: Api::default(),
             tls_at: 0..0,
             access: Access::default(),

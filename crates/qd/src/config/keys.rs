@@ -2,6 +2,7 @@
 //! what the table describes. An entry without a default says in its text what holds without it.
 
 use super::{
+    access_log::ACCESS_LOG,
     draft::{Draft, Placed, Service},
     key::{Key, Shows, read, write_reference},
     node::Node,
@@ -67,6 +68,26 @@ pub(super) const PROXY: &[Key<Draft>] = &[
         doc: "Threads that carry requests. 0: one for each processor.",
         shows: Shows::Default("0"),
         set: |d, v, f| f.put(&mut d.proxy.threads, v.integer(0..=1024).map(|n| n as usize)),
+    },
+    Key {
+        name: "forwarded_by",
+        doc: "Networks of proxies before this one that are believed about where requests come from: x-forwarded-for and\n\
+              x-forwarded-proto. Without it: nobody is, and a client is who connects.",
+        shows: Shows::Example(r#"["10.0.0.0/8", "fd00::/8"]"#),
+        set: |d, v, f| f.put(&mut d.proxy.settings.forwarded_by, v.list(Node::network)),
+    },
+    Key {
+        name: "proxy_protocol_from",
+        doc: "Networks of balancers whose connections begin with a header of the PROXY protocol (version 1 or 2), and must.\n\
+              Without it: none do, and one that is sent is refused as a malformed request.",
+        shows: Shows::Example(r#"["10.0.0.0/8"]"#),
+        set: |d, v, f| f.put(&mut d.proxy.settings.proxy_protocol_from, v.list(Node::network)),
+    },
+    Key {
+        name: "access_log",
+        doc: "What is written down of every request.",
+        shows: Shows::Table(|out, path| write_reference(out, path, ACCESS_LOG)),
+        set: |d, v, f| read(ACCESS_LOG, &mut d.proxy.access_log, v, f),
     },
     Key {
         name: "tls",

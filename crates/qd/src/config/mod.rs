@@ -7,6 +7,7 @@
 //!
 //! Start reading at [`Config`], then [`keys`].
 
+mod access_log;
 mod draft;
 mod env_file;
 mod key;
@@ -26,6 +27,7 @@ pub(crate) use parts::STRATEGIES;
 pub(crate) use problem::{Fault, Problems, Shown, nearest};
 pub(crate) use tls::Tls;
 
+use access_log::Log;
 use draft::{Draft, Placed};
 use model::{EnvironmentName, ServiceName, ServiceSpec};
 use node::Node;
@@ -76,6 +78,10 @@ pub(crate) struct Proxy {
     pub(crate) threads: usize,
     /// Where requests come in with TLS, and on which terms.
     pub(crate) tls: Option<Tls>,
+    /// What is written down of requests, before its file is settled.
+    access_log: Log,
+    /// What else the data plane is told.
+    pub(crate) settings: proxy::Settings,
 }
 
 /// The API.
@@ -242,7 +248,9 @@ fn finish(draft: Draft, path: &Path, base: &Path, faults: &mut Faults) -> Config
     let Draft { environment, data, mut proxy, api, access, .. } = draft;
     // Without a certificate no handshake could succeed.
     proxy.tls = proxy.tls.filter(Tls::is_on).map(|tls| tls.settled(base));
-    Config { path: path.to_owned(), environment, data: base.join(data), proxy, api, access, services, secrets_files }
+    let data = base.join(data);
+    proxy.settings.access_log = proxy.access_log.clone().settled(base, &data);
+    Config { path: path.to_owned(), environment, data, proxy, api, access, services, secrets_files }
 }
 
 fn pairs_at(base: &Path, file: &Placed<PathBuf>, faults: &mut Faults) -> Option<BTreeMap<String, String>> {

@@ -4,7 +4,7 @@ use super::{
     problem::Fault,
     words::{self, Unsplittable},
 };
-use model::{Bytes, Rate, Ratio, Span};
+use model::{Bytes, Network, NotANetwork, Rate, Ratio, Span};
 use std::{net::SocketAddr, ops::Range, path::PathBuf};
 use toml::de::{DeArray, DeTable, DeValue};
 
@@ -152,6 +152,11 @@ impl<'a> Node<'a> {
             };
             self.fault(format!("`{text}` is not an address"), help)
         })
+    }
+
+    pub(super) fn network(&self) -> Result<Network, Fault> {
+        let text = self.text("a network such as \"10.0.0.0/8\"")?;
+        text.parse().map_err(|error: NotANetwork| self.fault(error.to_string(), ""))
     }
 
     /// A list of addresses, at least one.

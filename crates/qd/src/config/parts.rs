@@ -75,7 +75,7 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
     Key {
         name: "client_rate",
         doc: "How many requests each client address may send, such as \"100/s\" or \"1000/10m\": all at once if it likes, then as they\n\
-              come back one by one. More are answered 429. Not behind another proxy, whose address all clients would have.\n\
+              come back one by one. More are answered 429. Behind another proxy, name it in `forwarded_by`.\n\
               Without it: as many as it likes.",
         shows: Shows::Example(r#""100/s""#),
         set: |t, v, f| f.put(&mut t.client_rate, v.rate().map(Some)),

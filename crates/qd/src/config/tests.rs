@@ -77,6 +77,10 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "request_headers",
         "response_headers",
         "maintenance",
+        "forwarded_by",
+        "proxy_protocol_from",
+        "format",
+        "file",
         "hsts",
         "limits",
     ];

@@ -4,6 +4,7 @@
 //! otherwise another one is started that takes over its listeners, without a connection lost. Where that fails, one of
 //! another build goes on, and one that cannot be talked to or listens elsewhere is asked to end in order first.
 
+use super::told;
 use crate::event_loop::Event;
 use model::{
     RouteTable, Span,
@@ -181,6 +182,8 @@ fn start(settings: &Settings, take_over: bool) -> io::Result<Child> {
         .arg(crate::roles::PROXY)
         .arg("--data")
         .arg(&settings.data)
+        .arg("--settings")
+        .arg(settings.data.join(told::SETTINGS))
         .arg("--threads")
         .arg(settings.threads.to_string());
     if take_over {
@@ -190,7 +193,7 @@ fn start(settings: &Settings, take_over: bool) -> io::Result<Child> {
         command.arg("--listen").arg(address.to_string());
     }
     if !settings.listen_tls.is_empty() {
-        command.arg("--tls-terms").arg(super::terms::path(&settings.data));
+        command.arg("--tls-terms").arg(settings.data.join(told::TERMS));
     }
     for address in &settings.listen_tls {
         command.arg("--tls-listen").arg(address.to_string());

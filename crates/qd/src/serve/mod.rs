@@ -14,7 +14,7 @@ mod data_plane;
 mod hands;
 mod ledger_keeper;
 mod stop;
-mod terms;
+mod told;
 
 pub(crate) use stop::stop_without_serve;
 
@@ -64,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) listen: Vec<SocketAddr>,
     /// Where they connect with TLS, and on which terms.
     pub(crate) tls: Option<Tls>,
+    /// What else the data plane is told.
+    pub(crate) proxy: proxy::Settings,
     /// How many threads the data plane has; 0: one per core.
     pub(crate) threads: usize,
     /// Where the API also listens, on loopback, for those who have a token.
@@ -204,8 +206,9 @@ pub(crate) async fn run(settings: Settings, ready: impl FnOnce()) -> Result<Afte
     let turning = turning.map_err(system("starting the loop's thread"))?;
 
     if let Some(tls) = &settings.tls {
-        terms::write(&data, &tls.terms).map_err(system("writing the terms of TLS"))?;
+        told::write(&data, told::TERMS, &tls.terms).map_err(system("writing the terms of TLS"))?;
     }
+    told::write(&data, told::SETTINGS, &settings.proxy).map_err(system("writing the settings of the data plane"))?;
     let data_plane = data_plane::Settings {
         data: data.clone(),
         executable,

@@ -1,17 +1,18 @@
 use super::*;
-use crate::listen::Begins;
-use http::{HeaderValue, header::COOKIE};
+use http::header::COOKIE;
 use proptest::prelude::*;
 
 fn is_plain_request(head: &str) -> bool {
     Plain::read(head.as_bytes()).is_some()
 }
 
+fn origin() -> Origin {
+    Origin::new("10.0.0.9".parse().unwrap(), "http")
+}
+
 fn forwarded(head: &str) -> String {
-    let client = HeaderValue::from_static("10.0.0.9");
-    let from = From { address: &client, begins: Begins::InClear };
     let plain = Plain::read(head.as_bytes()).unwrap();
-    String::from_utf8(plain.forwarded(plain.target, from, &Random::new(Some(1)), &crate::edits::NONE)).unwrap()
+    String::from_utf8(plain.forwarded(plain.target, &origin(), &Random::new(Some(1)), &crate::edits::NONE)).unwrap()
 }
 
 #[test]
@@ -118,8 +119,7 @@ proptest! {
         let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
         if let Some(plain) = Plain::read(head.as_bytes()) {
-            let client = HeaderValue::from_static("::1");
-            let sent = plain.forwarded(plain.target, From { address: &client, begins: Begins::InClear }, &Random::new(Some(1)), &crate::edits::NONE);
+            let sent = plain.forwarded(plain.target, &origin(), &Random::new(Some(1)), &crate::edits::NONE);
             let again = Plain::read(&sent);
             prop_assert!(again.is_some_and(|again| again.length == sent.len()));
         }

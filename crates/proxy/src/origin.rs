@@ -1,0 +1,101 @@
+//! Where a request came from: the client's address, and how it reached the first of us.
+//!
+//! That is what its connection says, unless the connection comes from a proxy that is believed. Then it is what that one says: the
+//! last address in `x-forwarded-for` that is not one of a proxy that is believed, too. Whatever stands before it was written by the
+//! client, or by somebody of whom nothing is known.
+
+use crate::{admit::Asked, connection::Client, listen::Begins, settings::Settings};
+use http::{HeaderName, HeaderValue};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
+
+pub(crate) static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The most hops that are looked at.
+const MOST_HOPS: usize = 32;
+
+/// Where a request came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Origin {
+    /// The client's address.
+    pub(crate) ip: IpAddr,
+    /// The same, as instances are told it.
+    pub(crate) address: HeaderValue,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+}
+
+impl Origin {
+    /// Of whatever comes on a connection.
+    pub(crate) fn new(ip: IpAddr, scheme: &'static str) -> Origin {
+        let address = HeaderValue::from_str(&ip.to_canonical().to_string());
+        Origin { ip, address: address.unwrap_or(HeaderValue::from_static("unknown")), scheme }
+    }
+
+    /// Of a request.
+    pub(crate) fn of<'a>(client: &'a Client, request: &impl Asked) -> Cow<'a, Origin> {
+        if !client.is_believed {
+            return Cow::Borrowed(&client.origin);
+        }
+        let settings = client.worker.shared.settings.load();
+        let scheme = match request.fields(&FORWARDED_PROTO).last() {
+            Some(b"https") => Begins::WithTls.scheme(),
+            Some(b"http") => Begins::InClear.scheme(),
+            Some(_) | None => client.origin.scheme,
+        };
+        let said: Vec<&[u8]> = request.fields(&FORWARDED_FOR).collect();
+        let ip = believed(&said, &settings).unwrap_or(client.origin.ip);
+        Cow::Owned(Origin::new(ip, scheme))
+    }
+}
+
+/// The client, by the values of `x-forwarded-for` in their order. `None`: they do not say.
+fn believed(said: &[&[u8]], settings: &Settings) -> Option<IpAddr> {
+    let hops = said.iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
+    let mut found = None;
+    for hop in hops.take(MOST_HOPS) {
+        // Beyond what is no address, nothing is to be believed.
+        let Some(ip) = str::from_utf8(hop).ok().and_then(|hop| address(hop.trim())) else { break };
+        found = Some(ip);
+        if !settings.believes(ip) {
+            break;
+        }
+    }
+    found
+}
+
+/// An address, with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(said: &[&str]) -> Option<String> {
+        let forwarded_by = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let settings = Settings { forwarded_by, ..Settings::default() };
+        let said: Vec<&[u8]> = said.iter().map(|value| value.as_bytes()).collect();
+        believed(&said, &settings).map(|ip| ip.to_string())
+    }
+
+    #[test]
+    fn the_last_address_that_is_no_proxys_is_the_clients() {
+        let is = |said: &[&str], expected: &str| assert_eq!(client(said).as_deref(), Some(expected), "{said:?}");
+        is(&["1.2.3.4"], "1.2.3.4");
+        is(&["6.6.6.6, 1.2.3.4, 10.0.0.2"], "1.2.3.4");
+        is(&["6.6.6.6, 1.2.3.4", "10.0.0.2"], "1.2.3.4");
+        is(&["10.0.0.3, 10.0.0.2"], "10.0.0.3");
+        is(&["1.2.3.4:5678"], "1.2.3.4");
+        is(&["[2001:db8::1]:80, fd00::1"], "2001:db8::1");
+        is(&["6.6.6.6, garbage, 10.0.0.2"], "10.0.0.2");
+        assert_eq!(client(&[]), None);
+        assert_eq!(client(&["unknown"]), None);
+        assert_eq!(client(&["1.2.3.4,"]), None);
+    }
+}
