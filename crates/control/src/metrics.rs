@@ -45,6 +45,12 @@ pub const FAMILIES: &[Family] = &[
         "Requests refused because their client had sent as many as it may.",
     ),
     family(
+        "quarterdeck_shed_requests_total",
+        "counter",
+        "",
+        "Requests refused because their service had as much to do as it could.",
+    ),
+    family(
         "quarterdeck_access_log_dropped_total",
         "counter",
         "",
@@ -79,6 +85,7 @@ pub fn text(state: &State, observed: &Observed, entries: u64) -> String {
         proxy.releases.iter().for_each(|traffic| release(&mut text, state, observed, traffic));
         text.value("quarterdeck_connections", "", proxy.connections as f64);
         text.value("quarterdeck_limited_requests_total", "", proxy.limited as f64);
+        text.value("quarterdeck_shed_requests_total", "", proxy.shed as f64);
         text.value("quarterdeck_access_log_dropped_total", "", proxy.unwritten as f64);
         text.value("quarterdeck_unrouted_requests_total", "", proxy.unrouted as f64);
         text.value("quarterdeck_refused_requests_total", "", proxy.refused as f64);

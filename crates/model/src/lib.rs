@@ -44,7 +44,7 @@ pub use rate::Rate;
 pub use rollout::{AbsoluteLimit, Judgement, OnDeadline, RolloutSpec, Strategy};
 pub use route::{Arm, ArmRole, Endpoint, Guard, RouteTable, ServiceRoutes, Sticky};
 pub use route_match::{PathIs, RouteError, RouteMatch, Then, pattern};
-pub use service::{Check, Limits, Probe, Protocol, RunSpec, ServiceSpec, TrafficSpec};
+pub use service::{Balance, Check, Concurrency, Limits, Probe, Protocol, RunSpec, ServiceSpec, TrafficSpec};
 pub use time::{Span, Time};
 
 #[cfg(test)]

@@ -38,6 +38,9 @@ pub struct ProxyReport {
     /// Requests refused because their client had sent as many as it may.
     #[serde(default)]
     pub limited: u64,
+    /// Requests refused because their service had as much to do as it could.
+    #[serde(default)]
+    pub shed: u64,
     /// Lines of the access log that were dropped because it could not be written as fast.
     #[serde(default)]
     pub unwritten: u64,

@@ -128,6 +128,15 @@ pub struct TrafficSpec {
     /// How many requests each client address may send. `None`: as many as it likes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_rate: Option<Rate>,
+    /// How many requests may be under way at once. `None`: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+    /// How an instance is chosen.
+    #[serde(default, skip_serializing_if = "Balance::is_least")]
+    pub balance: Balance,
+    /// For how long a new instance gets fewer requests than the others. Zero: it gets as many at once.
+    #[serde(default = "Span::zero", skip_serializing_if = "Span::is_zero")]
+    pub slow_start: Span,
     /// Fields that are changed in requests before an instance sees them.
     #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
     pub request_headers: HeaderEdits,
@@ -149,10 +158,42 @@ impl Default for TrafficSpec {
             drain_deadline: Span::seconds(30),
             max_body: Bytes::mib(1024),
             client_rate: None,
+            concurrency: None,
+            balance: Balance::Least,
+            slow_start: Span::ZERO,
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
             maintenance: None,
         }
+    }
+}
+
+/// How many requests of a service may be under way at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Concurrency {
+    /// So many, at least 1.
+    Fixed(u32),
+    /// As many as it can work on: found by how long requests take.
+    Adaptive,
+}
+
+/// How an instance of a release is chosen.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// The less busy of two random ones.
+    #[default]
+    Least,
+    /// Always the same one for the same user, as long as it is there. Requests of which nothing is known, by the other way.
+    Hash(Sticky),
+    /// Always the same one for the same path.
+    HashPath,
+}
+
+impl Balance {
+    fn is_least(&self) -> bool {
+        *self == Balance::Least
     }
 }
 

@@ -32,6 +32,16 @@ impl Span {
     /// No time at all.
     pub const ZERO: Span = Span(0);
 
+    /// No time at all, for what is left out.
+    pub fn zero() -> Span {
+        Span::ZERO
+    }
+
+    /// Whether it is no time at all.
+    pub fn is_zero(&self) -> bool {
+        *self == Span::ZERO
+    }
+
     /// A length in seconds.
     pub const fn seconds(n: u64) -> Span {
         Span(n * 1000)

@@ -4,11 +4,12 @@
 use crate::{
     assign::{Point, Random, unit_hash},
     connection::Client,
+    gate::Priority,
     headers,
     lane::{Lane, Lanes},
     origin::Origin,
     refusal::Refusal,
-    table::{Key, Way},
+    table::{Hashed, Key, Way},
     tally::Outcome,
     ticket::{Bet, Ticket},
     worker::Worker,
@@ -17,6 +18,9 @@ use http::{HeaderName, HeaderValue, header::COOKIE};
 use model::{ArmRole, Ratio};
 use std::{rc::Rc, time::Instant};
 use tokio::time::timeout_at;
+
+/// How much a request matters (RFC 9218).
+static PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// What assignment looks at in a request.
 pub(crate) trait Asked {
@@ -51,6 +55,8 @@ pub(crate) struct Assigned {
     pub(crate) set_cookie: Option<HeaderValue>,
     /// The path and query that an instance is asked for instead of the client's.
     pub(crate) rewritten: Option<String>,
+    /// What chooses an instance, where something does.
+    pub(crate) key: Option<u64>,
 }
 
 /// Finds the service and assigns the request to one of its releases. Waits for a while when no instance is there.
@@ -63,6 +69,7 @@ pub(crate) async fn admit(
     let worker = &client.worker;
     let mut given = None;
     let mut waiting = None;
+    let mut pass = None;
     loop {
         let lanes = worker.lanes();
         let (lane, way) = find(&lanes, request)?;
@@ -84,17 +91,24 @@ pub(crate) async fn admit(
                 Refusal::TooMany(service.key.clone(), seconds)
             })?;
         }
+        if let (None, Some(gate)) = (&pass, &service.gate) {
+            let priority = Priority::of(request.fields(&PRIORITY).last());
+            pass = Some(gate.enter(priority, began).ok_or_else(|| Refusal::Busy(service.key.clone()))?);
+        }
         let user = User::of(lane, request, origin, &worker.random, &mut given);
         let Some((arm, weight)) = lane.choose(worker, &user) else {
             return Err(Refusal::NoRelease(service.key.clone()));
         };
         let ticket = |arm, bet| Ticket::new(Rc::clone(worker), Rc::clone(lane), arm, began, bet);
-        let assigned =
-            |arm, bet| Assigned { ticket: ticket(arm, bet), arm, set_cookie: user.set_cookie(lane), rewritten };
+        let assigned = |mut ticket: Ticket, arm, pass| {
+            ticket.hold(pass);
+            let key = service.hashed.as_ref().and_then(|hashed| key(hashed, request, origin));
+            Assigned { ticket, arm, set_cookie: user.set_cookie(lane), rewritten, key }
+        };
         // Made once, when it is clear what becomes of the request: a user is bet on once.
         let bet = || lane.bet(&user, arm, weight, began);
         if lane.has_instance(arm) {
-            return Ok(assigned(arm, bet()));
+            return Ok(assigned(ticket(arm, bet()), arm, pass));
         }
         let no_instance = || {
             ticket(arm, bet()).settle(Outcome::NoInstance);
@@ -102,7 +116,7 @@ pub(crate) async fn admit(
         };
         if let Some(home) = lane.refuge(arm) {
             no_instance();
-            return Ok(assigned(home, None));
+            return Ok(assigned(ticket(home, None), home, pass));
         }
         let Some((_, changed)) = &mut waiting else {
             let Some(held) = worker.hold() else { return Err(no_instance()) };
@@ -121,6 +135,18 @@ fn find<'a>(lanes: &'a Lanes, request: &impl Asked) -> Result<(&'a Rc<Lane>, Way
         true => Refusal::NoTable,
         false => Refusal::no_route(request.host(), request.path()),
     })
+}
+
+/// What chooses an instance for a request. `None`: nothing is known of its user.
+fn key(hashed: &Hashed, request: &impl Asked, origin: &Origin) -> Option<u64> {
+    match hashed {
+        Hashed::Path => Some(unit_hash(request.path().as_bytes(), 0)),
+        Hashed::User(Key::Client) => Some(unit_hash(origin.address.as_bytes(), 0)),
+        Hashed::User(Key::Header(name)) => request.fields(name).next().map(|value| unit_hash(value, 0)),
+        Hashed::User(Key::Cookie(name)) => {
+            headers::cookie(request.fields(&COOKIE), name).map(|value| unit_hash(value, 0))
+        }
+    }
 }
 
 /// Who sent a request, as far as assignment is concerned.

@@ -99,6 +99,7 @@ pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
             counts.refused.increment();
         }
         Refusal::TooMany(..) => counts.limited.increment(),
+        Refusal::Busy(_) => counts.shed.increment(),
         Refusal::NoRoute { .. } | Refusal::NoTable | Refusal::NoRelease(_) | Refusal::Maintenance(_) => {
             counts.unrouted.increment();
         }
@@ -135,7 +136,7 @@ async fn carry(
         client.answered_early.set(!request.body().is_end_stream());
         return Ok(response);
     }
-    let Assigned { mut ticket, arm, set_cookie, rewritten } = admit(client, &asked, &origin, began).await?;
+    let Assigned { mut ticket, arm, set_cookie, rewritten, key } = admit(client, &asked, &origin, began).await?;
     ticket.record(record.take());
     let lane = Rc::clone(ticket.lane());
     let traffic = &lane.service.traffic;
@@ -165,7 +166,7 @@ async fn carry(
         (RequestBody::Upload(upload), Some(progress))
     };
     let request = Request::from_parts(head, body);
-    let sent = send(worker, &lane, arm, ticket, protocol, request, progress).await?;
+    let sent = send(worker, &lane, (arm, key), ticket, protocol, request, progress).await?;
     let mut response = answer(client, &lane, sent, downstream);
     if is_connect {
         websocket::accept(&mut response);
@@ -264,7 +265,7 @@ struct Sent {
 async fn send(
     worker: &Rc<Worker>,
     lane: &Rc<Lane>,
-    arm: usize,
+    (arm, key): (usize, Option<u64>),
     mut ticket: Ticket,
     protocol: Protocol,
     mut request: Request<RequestBody>,
@@ -273,10 +274,10 @@ async fn send(
     let service = &lane.service;
     let replay = if progress.is_none() && request.method().is_idempotent() { Replay::Safe } else { Replay::Never };
     let mut tried: Option<Rc<Upstream>> = None;
+    lane.first_try();
     for left in (0..TRIES).rev() {
         let now = Instant::now();
-        let picked = lane.arms.get(arm).and_then(|arm| arm.pick(&worker.random, now, tried.as_ref()));
-        let Some(upstream) = picked else { break };
+        let Some(upstream) = lane.pick(arm, &worker.random, now, tried.as_ref(), key) else { break };
         ticket.enter(upstream);
         let idle = if tried.is_none() { upstream.take(protocol, now, replay) } else { None };
         let reused = idle.is_some();
@@ -287,7 +288,7 @@ async fn send(
                 Err(error) => {
                     tell_unreachable(worker, lane, upstream, &error);
                     let others = lane.arms.get(arm).is_some_and(|arm| arm.upstreams.len() > 1);
-                    if left > 0 && others {
+                    if left > 0 && others && lane.may_try_again() {
                         ticket.retried();
                         tried = Some(Rc::clone(upstream));
                         continue;
@@ -315,7 +316,7 @@ async fn send(
         // What was never sent comes back. What was sent on a connection that was closed before a response began may be
         // sent again when that does no harm.
         match failed.take_message().or(spare) {
-            Some(again) if left > 0 => {
+            Some(again) if left > 0 && lane.may_try_again() => {
                 ticket.retried();
                 tried = Some(Rc::clone(upstream));
                 request = again;

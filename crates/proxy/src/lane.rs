@@ -5,14 +5,25 @@
 
 use crate::{
     admit::Asked,
-    assign::Random,
+    assign::{Random, unit_hash},
     shared::Shared,
     table::{Service, Table, Way},
     tally::ReleaseCounts,
     upstream::Upstream,
 };
 use model::{InstanceId, ReleaseId, ServiceKey, Span};
-use std::{collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How many further tries each request adds to what may be used of them, and how many may be used at once, in thousandths: one in
+/// five, and ten.
+const TRIES: (u32, u32) = (200, 10_000);
 
 /// All services of the table in force.
 #[derive(Default)]
@@ -35,6 +46,8 @@ pub(crate) struct Lane {
     /// alike: leaving out only the arm that is new would make the other one look more frequent than its weight, and the
     /// evidence would grow from nothing.
     pub(crate) warm_at: Instant,
+    /// How often more than once requests may be tried, in thousandths of a try.
+    tries: Cell<u32>,
 }
 
 /// One release of a service.
@@ -73,7 +86,7 @@ impl Lanes {
                 next.releases.insert(id, Arc::clone(&counts));
                 arms.push(LaneArm { counts, upstreams });
             }
-            next.lanes.push(Rc::new(Lane { service: Arc::clone(service), arms, warm_at }));
+            next.lanes.push(Rc::new(Lane { service: Arc::clone(service), arms, warm_at, tries: Cell::new(TRIES.1) }));
         }
         for (id, (upstream, deadline)) in &self.upstreams {
             if !next.upstreams.contains_key(id) {
@@ -118,11 +131,47 @@ impl Lanes {
     }
 }
 
+impl Lane {
+    /// An instance of an arm for a request. `tried`: the one that was tried before. `key`: what chooses it, where something does.
+    pub(crate) fn pick(
+        &self,
+        arm: usize,
+        random: &Random,
+        now: Instant,
+        tried: Option<&Rc<Upstream>>,
+        key: Option<u64>,
+    ) -> Option<&Rc<Upstream>> {
+        let slow_start = self.service.traffic.slow_start.duration();
+        self.arms.get(arm)?.pick(random, now, &Wish { tried, key, slow_start })
+    }
+
+    /// A request is tried for the first time.
+    pub(crate) fn first_try(&self) {
+        self.tries.set((self.tries.get() + TRIES.0).min(TRIES.1));
+    }
+
+    /// Whether one may be tried again: retries are few, or an instance that struggles would get more requests than before.
+    pub(crate) fn may_try_again(&self) -> bool {
+        let left = self.tries.get().checked_sub(1000);
+        left.is_some_and(|left| {
+            self.tries.set(left);
+            true
+        })
+    }
+}
+
+/// What an instance should be like.
+struct Wish<'a> {
+    tried: Option<&'a Rc<Upstream>>,
+    key: Option<u64>,
+    slow_start: Duration,
+}
+
 impl LaneArm {
-    /// The less loaded of two random instances, avoiding those that refused connections lately and the one that was just
+    /// The one that a key chooses, or else the less loaded of two random instances, avoiding those that refused connections lately and the one that was just
     /// tried, as long as there is another, and those that break one request after the other, as long as half of them are
     /// left. `None`: the release has no instance.
-    pub(crate) fn pick(&self, random: &Random, now: Instant, tried: Option<&Rc<Upstream>>) -> Option<&Rc<Upstream>> {
+    fn pick(&self, random: &Random, now: Instant, wish: &Wish<'_>) -> Option<&Rc<Upstream>> {
         let n = self.upstreams.len();
         if n <= 1 {
             return self.upstreams.first();
@@ -131,14 +180,21 @@ impl LaneArm {
         let few_left = || 2 * self.upstreams.iter().filter(|upstream| !upstream.is_left_out(now)).count() < n;
         let good = |upstream: &Rc<Upstream>| {
             upstream.is_usable(now)
-                && !tried.is_some_and(|tried| Rc::ptr_eq(tried, upstream))
+                && !wish.tried.is_some_and(|tried| Rc::ptr_eq(tried, upstream))
                 && (!upstream.is_left_out(now) || few_left())
         };
+        if let Some(key) = wish.key {
+            // Each instance draws a number for each key, and the highest wins: one that comes or goes moves no other's keys.
+            let drawn = |upstream: &&Rc<Upstream>| unit_hash(&key.to_le_bytes(), upstream.endpoint.instance.0);
+            let chosen = self.upstreams.iter().filter(|upstream| good(upstream)).max_by_key(drawn);
+            return chosen.or_else(|| self.upstreams.first());
+        }
         let first = random.below(n);
         let second = (first + 1 + random.below(n - 1)) % n;
         let (a, b) = (self.upstreams.get(first)?, self.upstreams.get(second)?);
         match (good(a), good(b)) {
-            (true, true) if b.load() < a.load() => Some(b),
+            (true, true) if a.is_cold(random, now, wish.slow_start) => Some(b),
+            (true, true) if b.load() < a.load() && !b.is_cold(random, now, wish.slow_start) => Some(b),
             (true, _) => Some(a),
             (false, true) => Some(b),
             (false, false) => self.upstreams.iter().find(|upstream| good(upstream)).or(Some(a)),

@@ -31,6 +31,7 @@ mod dates;
 mod edits;
 mod error;
 mod forward;
+mod gate;
 mod guard;
 mod handover;
 mod headers;

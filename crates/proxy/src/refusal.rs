@@ -34,6 +34,8 @@ pub(crate) enum Refusal {
     NoTable,
     #[error("You have sent as many requests as {0} takes from one client. Try again in {1} s.")]
     TooMany(ServiceKey, u64),
+    #[error("{0} has as much to do as it can. Try again in a moment.")]
+    Busy(ServiceKey),
     #[error("{0} has no release yet. Deploy one.")]
     NoRelease(ServiceKey),
     #[error("{0} has no instance that is ready. Try again in a moment.")]
@@ -77,6 +79,7 @@ impl Refusal {
             Refusal::NoTable
             | Refusal::NoRelease(_)
             | Refusal::NoInstance(_)
+            | Refusal::Busy(_)
             | Refusal::Drained(_)
             | Refusal::Maintenance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Moved(_, status) => *status,

@@ -80,6 +80,7 @@ impl Reporter {
             tripped: shared.tripped(),
             unrouted: sum(|t| t.unrouted.get()),
             limited: sum(|t| t.limited.get()),
+            shed: sum(|t| t.shed.get()),
             unwritten: sum(|t| t.unwritten.get()),
             refused: sum(|t| t.refused.get()),
             connections: sum(|t| t.connections.get()),

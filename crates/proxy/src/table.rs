@@ -9,15 +9,16 @@ mod route;
 
 pub(crate) use route::Way;
 
-use crate::{admit::Asked, assign::Split, edits::Edits, guard::Switch, limiter::Limiter, units::Stage};
+use crate::{admit::Asked, assign::Split, edits::Edits, gate::Gate, guard::Switch, limiter::Limiter, units::Stage};
 use http::HeaderName;
 use model::{
-    Arm, ChangeId, Endpoint, Guard, PathIs, Protocol, Rate, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec,
+    Arm, Balance, ChangeId, Concurrency, Endpoint, Guard, PathIs, Protocol, Rate, ReleaseId, RouteTable, ServiceKey,
+    Sticky, TrafficSpec,
 };
 use paths::Paths;
 use regex::bytes::Regex;
 use route::{Route, ready};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 /// The longest host name that can match: DNS allows no longer one.
 const MAX_HOST: usize = 255;
@@ -63,8 +64,21 @@ pub(crate) struct Service {
     pub(crate) response_edits: Edits,
     /// How many requests each client may send.
     pub(crate) limiter: Option<Arc<Limiter>>,
+    /// How many may be under way.
+    pub(crate) gate: Option<Arc<Gate>>,
+    /// What chooses an instance; `None`: how busy they are.
+    pub(crate) hashed: Option<Hashed>,
     /// The step its users are bet on in; `None` when there is no guard or each request is bet on.
     pub(crate) stage: Option<Stage>,
+}
+
+/// What chooses an instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Hashed {
+    /// Who the user is.
+    User(Key),
+    /// The path.
+    Path,
 }
 
 /// Where the key of a sticky user is found.
@@ -122,6 +136,12 @@ impl Table {
                 request_edits: Edits::new(&service.traffic.request_headers),
                 response_edits: Edits::new(&service.traffic.response_headers),
                 limiter: service.traffic.client_rate.map(|rate| before.limiter(&service.service, rate)),
+                gate: service.traffic.concurrency.map(|terms| before.gate(&service.service, terms)),
+                hashed: match &service.traffic.balance {
+                    Balance::Least => None,
+                    Balance::Hash(user) => Key::new(user).map(Hashed::User),
+                    Balance::HashPath => Some(Hashed::Path),
+                },
                 stage,
             }));
         }
@@ -133,6 +153,13 @@ impl Table {
         let known = self.services.iter().find(|known| known.limiter.is_some() && known.key == *service);
         let known = known.and_then(|known| known.limiter.clone()).filter(|limiter| limiter.rate == rate);
         known.unwrap_or_else(|| Arc::new(Limiter::new(rate)))
+    }
+
+    /// The gate of a service, as long as its terms are these, or a new one.
+    fn gate(&self, service: &ServiceKey, terms: Concurrency) -> Arc<Gate> {
+        let known = self.services.iter().find(|known| known.gate.is_some() && known.key == *service);
+        let known = known.and_then(|known| known.gate.clone()).filter(|gate| gate.terms == terms);
+        known.unwrap_or_else(|| Arc::new(Gate::new(terms, Instant::now())))
     }
 
     /// The route of a request, by its host (with or without a port, in any case), its path, and what else routes ask for; with the

@@ -169,6 +169,8 @@ pub(crate) struct ThreadCounts {
     pub(crate) refused: Counter,
     /// Requests of clients that had sent as many as they may.
     pub(crate) limited: Counter,
+    /// Requests of services that had as much to do as they could.
+    pub(crate) shed: Counter,
     /// Lines of the access log that were dropped.
     pub(crate) unwritten: Counter,
     /// Open client connections.

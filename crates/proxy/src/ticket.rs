@@ -3,6 +3,7 @@
 
 use crate::{
     access_log::Record,
+    gate::{self, Pass},
     guard::{Ending, Judged},
     lane::Lane,
     tally::Outcome,
@@ -30,6 +31,7 @@ pub(crate) struct Ticket {
     bet: Option<Bet>,
     upstream: Option<Rc<Upstream>>,
     record: Option<Box<Record>>,
+    pass: Option<Pass>,
     state: State,
 }
 
@@ -42,7 +44,7 @@ enum State {
 impl Ticket {
     /// For a request that began at `began` and was assigned to an arm. `bet` is `None` when it is not to be judged.
     pub(crate) fn new(worker: Rc<Worker>, lane: Rc<Lane>, arm: usize, began: Instant, bet: Option<Bet>) -> Ticket {
-        Ticket { worker, lane, arm, began, bet, upstream: None, record: None, state: State::Open }
+        Ticket { worker, lane, arm, began, bet, upstream: None, record: None, pass: None, state: State::Open }
     }
 
     /// What is written down of it is kept here from now on.
@@ -50,8 +52,16 @@ impl Ticket {
         self.record = record;
     }
 
-    /// The client is given this status.
+    /// It has a place among those under way, until it is settled.
+    pub(crate) fn hold(&mut self, pass: Option<Pass>) {
+        self.pass = pass;
+    }
+
+    /// The client is given this status: an instance has begun to answer.
     pub(crate) fn status(&mut self, status: u16) {
+        if let Some(pass) = &mut self.pass {
+            pass.ended(gate::Ending::Answered);
+        }
         if let Some(record) = &mut self.record {
             record.status(status);
         }
@@ -88,6 +98,9 @@ impl Ticket {
             return;
         }
         self.state = State::Settled;
+        if let (Some(mut pass), Outcome::Refused | Outcome::Reset | Outcome::Timeout) = (self.pass.take(), outcome) {
+            pass.ended(gate::Ending::Overloaded);
+        }
         if let Some(record) = &mut self.record {
             let instance = self.upstream.as_ref().map(|upstream| upstream.endpoint.instance);
             record.settle(&self.lane, self.arm, instance, outcome);

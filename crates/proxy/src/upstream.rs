@@ -6,6 +6,7 @@
 mod framed;
 
 use crate::{
+    assign::{Point, Random},
     body::RequestBody,
     config::Limits,
     pool::{Keepable, Pool, Replay, Standing},
@@ -21,7 +22,7 @@ use hyper::{
     },
 };
 use hyper_util::rt::TokioIo;
-use model::{Endpoint, Protocol};
+use model::{Endpoint, Protocol, Ratio};
 use std::{
     cell::Cell,
     io,
@@ -44,6 +45,9 @@ pub(crate) enum Connection {
 
 /// How long an instance that refused a connection is skipped: this, doubled by every further refusal up to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+
+/// How often an instance is chosen at least in its slow start, compared with others.
+const COLD: f64 = 0.05;
 
 /// From how many requests in a row on, whose connection broke or that were not answered in time, an instance is left out.
 const BROKEN: u32 = 5;
@@ -117,6 +121,15 @@ impl Upstream {
     /// How many requests of this thread it is busy with.
     pub(crate) fn load(&self) -> u64 {
         self.counts.in_flight.get()
+    }
+
+    /// Whether it is too new to be chosen this time: in a slow start it is chosen the more often the older it is.
+    pub(crate) fn is_cold(&self, random: &Random, now: Instant, slow_start: Duration) -> bool {
+        let age = now.saturating_duration_since(self.since);
+        age < slow_start && {
+            let ready = (age.as_secs_f64() / slow_start.as_secs_f64()).max(COLD);
+            !Point::from_uniform(random.next()).is_below(Ratio::from_f64(ready).unwrap_or(Ratio::ONE))
+        }
     }
 
     /// A request or a tunnel begins.

@@ -235,6 +235,7 @@ impl DataPlane {
             tripped: self.saved.tripped.iter().copied().collect(),
             unrouted: self.unrouted,
             limited: 0,
+            shed: 0,
             unwritten: 0,
             refused: 0,
             connections: 0,

@@ -87,14 +87,14 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
 
     let (hsts, closes) = (client.hsts.as_ref(), closes || worker.is_leaving());
     let ours = Added { edits: &edits::NONE, cookie: None, hsts, closes, dates: &worker.dates };
-    let (Assigned { mut ticket, arm, set_cookie, .. }, head) = match course {
+    let (Assigned { mut ticket, arm, set_cookie, key, .. }, head) = match course {
         Course::Assigned(assigned, head) => (assigned, head),
         Course::Ours(answer) => return say(client, side, patience, answer, to_head, &ours, record).await,
     };
     let lane = Rc::clone(ticket.lane());
     let added = Added { edits: &lane.service.response_edits, cookie: set_cookie.as_ref(), ..ours };
     let asked = Question { head, to_head, added };
-    match side.unless_gone(ask(worker, &lane, arm, &mut ticket, patience, &asked)).await {
+    match side.unless_gone(ask(worker, &lane, (arm, key), &mut ticket, patience, &asked)).await {
         Ok(Ok(begun)) => Relay::new(worker, begun, ticket).run(side, patience, closes).await,
         Ok(Err(refusal)) => say(client, side, patience, Err(refusal), to_head, &ours, None).await,
         Err(Gone) => Next::Cut,

@@ -55,17 +55,17 @@ enum Failed {
 pub(super) async fn ask(
     worker: &Rc<Worker>,
     lane: &Rc<Lane>,
-    arm: usize,
+    (arm, key): (usize, Option<u64>),
     ticket: &mut Ticket,
     patience: &mut Patience,
     asked: &Question<'_>,
 ) -> Result<Begun, Refusal> {
     let service = &lane.service;
     let mut tried: Option<Rc<Upstream>> = None;
+    lane.first_try();
     for left in (0..TRIES).rev() {
         let now = Instant::now();
-        let arm = lane.arms.get(arm);
-        let Some(upstream) = arm.and_then(|arm| arm.pick(&worker.random, now, tried.as_ref())) else { break };
+        let Some(upstream) = lane.pick(arm, &worker.random, now, tried.as_ref(), key) else { break };
         ticket.enter(upstream);
         let idle = if tried.is_none() { upstream.links.take(now, Replay::Safe) } else { None };
         let reused = idle.is_some();
@@ -75,7 +75,8 @@ pub(super) async fn ask(
                 Ok(stream) => Link(stream),
                 Err(error) => {
                     tell_unreachable(worker, lane, upstream, &error);
-                    if left > 0 && arm.is_some_and(|arm| arm.upstreams.len() > 1) {
+                    let others = lane.arms.get(arm).is_some_and(|arm| arm.upstreams.len() > 1);
+                    if left > 0 && others && lane.may_try_again() {
                         ticket.retried();
                         tried = Some(Rc::clone(upstream));
                         continue;
@@ -86,7 +87,9 @@ pub(super) async fn ask(
         };
         match try_once(worker, lane, link, upstream, patience, asked).await {
             Ok(begun) => return Ok(begun),
-            Err(Failed::Broken { unsent, unanswered }) if left > 0 && (unsent || reused && unanswered) => {
+            Err(Failed::Broken { unsent, unanswered })
+                if left > 0 && (unsent || reused && unanswered) && lane.may_try_again() =>
+            {
                 ticket.retried();
                 tried = Some(Rc::clone(upstream));
             }

@@ -108,3 +108,17 @@ fn an_instance_that_is_left_loses_its_idle_connections() {
         assert!(pool.is_empty(), "what comes back later is not kept");
     });
 }
+
+#[test]
+fn an_instance_in_its_slow_start_is_chosen_the_more_often_the_older_it_is() {
+    let upstream = upstream("127.0.0.1:1".parse().unwrap());
+    let (random, slow_start) = (Random::new(Some(1)), Duration::from_secs(60));
+    let chosen = |age: u64| {
+        let now = upstream.since + Duration::from_secs(age);
+        (0..1_000).filter(|_| !upstream.is_cold(&random, now, slow_start)).count()
+    };
+    for (age, expected) in [(0, 50), (15, 250), (30, 500), (60, 1_000), (100, 1_000)] {
+        assert!(chosen(age).abs_diff(expected) < 60, "{} of {expected} after {age} s", chosen(age));
+    }
+    assert!(!upstream.is_cold(&random, upstream.since, Duration::ZERO), "where there is none");
+}

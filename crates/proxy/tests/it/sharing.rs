@@ -2,11 +2,12 @@
 
 use crate::{
     rig::{Rig, canary, full, running, service},
-    upstream::{good, rude},
+    upstream::{good, nobody, rude},
 };
 use http::Request;
 use http_body_util::{BodyExt as _, Empty};
-use model::{Arm, ChangeId, Guard, Judgement, Rate, Ratio, RouteMatch, Sticky};
+use model::{Arm, Balance, ChangeId, Concurrency, Guard, Judgement, Rate, Ratio, RouteMatch, Span, Sticky};
+use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
 async fn requests_are_shared_by_weight() {
@@ -135,4 +136,70 @@ async fn a_client_that_has_sent_what_it_may_is_told_to_wait_and_tables_do_not_fo
     assert_eq!(report.releases[0].tally.total(), 3);
     rig.serve(vec![limited("100/s")]).await;
     assert_eq!(rig.get("/").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_service_that_has_as_much_to_do_as_it_may_says_so_at_once() {
+    let mut rig = Rig::start().await;
+    let mut shop = service(vec![running(&[good("one").await])]);
+    shop.traffic.concurrency = Some(Concurrency::Fixed(10));
+    rig.serve(vec![shop.clone()]).await;
+    let mut hanging = Vec::new();
+    for _ in 0..9 {
+        let mut stream = rig.connect().await;
+        stream.write_all(b"GET /hang HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        hanging.push(stream);
+    }
+    rig.control.until("nine under way", |report| report.instances.iter().any(|i| i.in_flight == 9)).await;
+    let ask = async |priority: &str| rig.send(Request::get("/").header("priority", priority)).await.0;
+    assert_eq!((ask("u=3").await, ask("u=0").await), (503, 200), "one more place is kept for what matters most");
+    let refused = rig.open(Request::post("/echo"), full("x")).await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"2".parse().unwrap()));
+    // A table that changes something else forgets nobody who is there.
+    shop.traffic.idle_timeout = Span::seconds(100);
+    rig.serve(vec![shop]).await;
+    assert_eq!(rig.get("/").await.0, 503);
+    drop(hanging);
+    rig.control.until("none under way", |report| report.instances.iter().all(|i| i.in_flight == 0)).await;
+    assert_eq!(rig.get("/").await.0, 200);
+    rig.control.until("it is counted", |report| report.shed == 3).await;
+}
+
+#[tokio::test]
+async fn a_user_stays_with_an_instance_as_long_as_it_is_there() {
+    let mut rig = Rig::start().await;
+    let instances = [good("a").await, good("b").await, good("c").await];
+    let mut shop = service(vec![running(&instances)]);
+    shop.traffic.balance = Balance::Hash(Sticky::Header("x-user".into()));
+    rig.serve(vec![shop.clone()]).await;
+    let homes = async |rig: &Rig| {
+        let mut homes = Vec::new();
+        for user in 0..30 {
+            let request = || Request::get("/name").header("x-user", user.to_string());
+            let home = rig.send(request()).await.1;
+            assert_eq!(rig.send(request()).await.1, home);
+            homes.push(home);
+        }
+        homes
+    };
+    let before = homes(&rig).await;
+    assert!(["a", "b", "c"].iter().all(|name| before.iter().filter(|home| *home == name).count() > 2), "{before:?}");
+    shop.arms[0].endpoints.remove(1);
+    rig.serve(vec![shop]).await;
+    for (before, after) in before.iter().zip(homes(&rig).await) {
+        assert!(*before == after || before == "b", "{before} went to {after}");
+    }
+}
+
+#[tokio::test]
+async fn few_requests_are_tried_again() {
+    let mut rig = Rig::start().await;
+    let nobody = nobody().await;
+    let shop = service(vec![running(&[nobody, nobody, nobody])]);
+    rig.serve(vec![shop]).await;
+    for _ in 0..100 {
+        assert_eq!(rig.get("/").await.0, 502);
+    }
+    let tally = rig.tally(1, |tally| tally.refused == 100).await;
+    assert!((20..=31).contains(&tally.retried), "one in five and ten: {}", tally.retried);
 }

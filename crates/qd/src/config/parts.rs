@@ -2,7 +2,7 @@
 
 use super::{
     key::{Key, Shows},
-    values::{above_zero, chance, exposure, limit, read_edits, steps, sticky},
+    values::{above_zero, balance, chance, concurrency, exposure, limit, read_edits, steps, sticky},
 };
 use model::{Limits, OnDeadline, Protocol, RolloutSpec, Strategy, TrafficSpec};
 
@@ -79,6 +79,27 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
               Without it: as many as it likes.",
         shows: Shows::Example(r#""100/s""#),
         set: |t, v, f| f.put(&mut t.client_rate, v.rate().map(Some)),
+    },
+    Key {
+        name: "concurrency",
+        doc: "How many requests may be under way at once: a number, or \"adaptive\" for as many as the service can work on, found by how\n\
+              long they take. More are answered 503 at once; those of low urgency (`priority: u=4` to 7) first, those of high last.\n\
+              Without it: any number.",
+        shows: Shows::Example(r#""adaptive""#),
+        set: |t, v, f| f.put(&mut t.concurrency, concurrency(v).map(Some)),
+    },
+    Key {
+        name: "balance",
+        doc: "How an instance is chosen: \"least\", the less busy of two random ones; or always the same one for the same user or path:\n\
+              \"cookie:NAME\", \"header:NAME\", \"client\", \"path\". One that comes or goes moves no others than its own.",
+        shows: Shows::Default(r#""least""#),
+        set: |t, v, f| f.put(&mut t.balance, balance(v)),
+    },
+    Key {
+        name: "slow_start",
+        doc: "For how long an instance that has just become ready gets fewer requests than the others of its release.",
+        shows: Shows::Default(r#""0s""#),
+        set: |t, v, f| f.put(&mut t.slow_start, v.span_or_zero()),
     },
     Key {
         name: "request_headers",

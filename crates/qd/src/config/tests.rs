@@ -77,6 +77,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "request_headers",
         "response_headers",
         "maintenance",
+        "concurrency",
         "forwarded_by",
         "proxy_protocol_from",
         "format",

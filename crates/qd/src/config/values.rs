@@ -8,7 +8,7 @@ use super::{
     node::Node,
     problem::{Fault, Faults},
 };
-use model::{AbsoluteLimit, Check, HeaderEdits, Probe, Ratio, ServiceName, Span, Sticky};
+use model::{AbsoluteLimit, Balance, Check, Concurrency, HeaderEdits, Probe, Ratio, ServiceName, Span, Sticky};
 use std::net::SocketAddr;
 use toml::de::DeValue;
 
@@ -248,4 +248,21 @@ pub(super) fn steps(node: &Node<'_>) -> Result<Vec<Ratio>, Fault> {
         );
     }
     Ok(steps)
+}
+
+/// How many requests may be under way.
+pub(super) fn concurrency(node: &Node<'_>) -> Result<Concurrency, Fault> {
+    if let DeValue::Integer(_) = node.value {
+        return node.integer(1..=1_000_000).map(Concurrency::Fixed);
+    }
+    node.one_of(&[("adaptive", Concurrency::Adaptive)])
+}
+
+/// How an instance is chosen.
+pub(super) fn balance(node: &Node<'_>) -> Result<Balance, Fault> {
+    match node.text("a text such as \"least\"")? {
+        "least" => Ok(Balance::Least),
+        "path" => Ok(Balance::HashPath),
+        _ => sticky(node).map(Balance::Hash),
+    }
 }
