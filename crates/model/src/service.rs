@@ -137,6 +137,9 @@ pub struct TrafficSpec {
     /// For how long a new instance gets fewer requests than the others. Zero: it gets as many at once.
     #[serde(default = "Span::zero", skip_serializing_if = "Span::is_zero")]
     pub slow_start: Span,
+    /// Whether responses are compressed that an instance sends as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compress: bool,
     /// Fields that are changed in requests before an instance sees them.
     #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
     pub request_headers: HeaderEdits,
@@ -159,6 +162,7 @@ impl Default for TrafficSpec {
             max_body: Bytes::mib(1024),
             client_rate: None,
             concurrency: None,
+            compress: false,
             balance: Balance::Least,
             slow_start: Span::ZERO,
             request_headers: HeaderEdits::default(),

@@ -3,6 +3,7 @@
 
 use crate::{
     client_io::Busy,
+    compress::Encoder,
     lifeline::{Lifeline, Overdue},
     streams::Stall,
     tally::Outcome,
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::{
     cell::Cell,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -29,6 +31,8 @@ pub(crate) enum Broken {
     Silent,
     #[error("the body is larger than the service accepts")]
     TooLarge,
+    #[error("the body could not be compressed")]
+    Compressing(#[source] io::Error),
     #[error("the instance was left, and its drain deadline has passed")]
     Drained,
 }
@@ -162,6 +166,8 @@ pub(crate) enum Content {
     Text(Bytes),
     /// What an instance sends.
     Relay(Box<Relay>),
+    /// Likewise, compressed.
+    Compressed(Box<Compressed>),
 }
 
 impl Content {
@@ -184,6 +190,50 @@ pub(crate) struct Relay {
     pub(crate) lifeline: Lifeline,
     /// What it means when it is cut.
     pub(crate) kind: Kind,
+}
+
+/// What an instance sends, compressed.
+pub(crate) struct Compressed {
+    relay: Relay,
+    /// Until it has given its end.
+    encoder: Option<Encoder>,
+    /// What comes behind that end.
+    trailers: Option<Frame<Bytes>>,
+}
+
+impl Compressed {
+    pub(crate) fn new(relay: Relay, encoder: Encoder) -> Compressed {
+        Compressed { relay, encoder: Some(encoder), trailers: None }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        loop {
+            let Some(encoder) = &mut self.encoder else {
+                return Poll::Ready(self.trailers.take().map(Ok));
+            };
+            let out = match self.relay.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(piece) => encoder.take(&piece),
+                    Err(trailers) => {
+                        self.trailers = Some(trailers);
+                        self.encoder.take().map_or(Ok(Bytes::new()), |mut encoder| encoder.finish())
+                    }
+                },
+                Poll::Ready(None) => self.encoder.take().map_or(Ok(Bytes::new()), |mut encoder| encoder.finish()),
+                Poll::Ready(Some(Err(broken))) => return Poll::Ready(Some(Err(broken))),
+                Poll::Pending => match encoder.flush() {
+                    Ok(None) => return Poll::Pending,
+                    Ok(Some(out)) => Ok(out),
+                    Err(error) => Err(error),
+                },
+            };
+            match out {
+                Ok(out) if out.is_empty() => {}
+                Ok(out) => return Poll::Ready(Some(Ok(Frame::data(out)))),
+                Err(error) => return Poll::Ready(Some(Err(Broken::Compressing(error)))),
+            }
+        }
+    }
 }
 
 /// What a response body is.
@@ -258,6 +308,7 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(Frame::data(text))))
             }
             Content::Relay(relay) => relay.poll_frame(cx),
+            Content::Compressed(compressed) => compressed.poll_frame(cx),
         };
         if let (Some(stall), Poll::Ready(Some(Ok(_)))) = (stall, &polled) {
             stall.begins();
@@ -270,6 +321,7 @@ impl Body for ResponseBody {
             Content::Empty => true,
             Content::Text(_) => false,
             Content::Relay(relay) => relay.body.is_end_stream(),
+            Content::Compressed(compressed) => compressed.encoder.is_none() && compressed.trailers.is_none(),
         }
     }
 
@@ -278,6 +330,7 @@ impl Body for ResponseBody {
             Content::Empty => SizeHint::with_exact(0),
             Content::Text(text) => SizeHint::with_exact(text.len() as u64),
             Content::Relay(relay) => relay.body.size_hint(),
+            Content::Compressed(_) => SizeHint::default(),
         }
     }
 }

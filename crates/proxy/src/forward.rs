@@ -23,8 +23,9 @@
 use crate::{
     access_log::Record,
     admit::{Asked, Assigned, admit},
-    body::{Content, Kind, Progress, Relay, RequestBody, ResponseBody, Stage, Upload},
+    body::{Compressed, Content, Kind, Progress, Relay, RequestBody, ResponseBody, Stage, Upload},
     client_io::Busy,
+    compress::{self, Coding},
     connection::Client,
     headers::{self, is_host},
     lane::Lane,
@@ -44,7 +45,8 @@ use crate::{
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+        ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+        TRANSFER_ENCODING,
     },
     request, response,
     uri::{Authority, PathAndQuery, Scheme},
@@ -140,6 +142,7 @@ async fn carry(
     ticket.record(record.take());
     let lane = Rc::clone(ticket.lane());
     let traffic = &lane.service.traffic;
+    let accepted = if traffic.compress { Coding::accepted(asked.fields(&ACCEPT_ENCODING)) } else { None };
 
     let wanted = match request.version() {
         Version::HTTP_11 => headers::wanted_upgrade(request.headers()),
@@ -167,7 +170,7 @@ async fn carry(
     };
     let request = Request::from_parts(head, body);
     let sent = send(worker, &lane, (arm, key), ticket, protocol, request, progress).await?;
-    let mut response = answer(client, &lane, sent, downstream);
+    let mut response = answer(client, &lane, sent, downstream, accepted);
     if is_connect {
         websocket::accept(&mut response);
     }
@@ -390,7 +393,13 @@ async fn head_in_time(
 }
 
 /// Turns an instance's response into ours.
-fn answer(client: &Rc<Client>, lane: &Lane, sent: Sent, downstream: Option<OnUpgrade>) -> Response<Content> {
+fn answer(
+    client: &Rc<Client>,
+    lane: &Lane,
+    sent: Sent,
+    downstream: Option<OnUpgrade>,
+    accepted: Option<Coding>,
+) -> Response<Content> {
     let Sent { mut response, connection, mut ticket } = sent;
     let idle = lane.service.traffic.idle_timeout.duration();
     ticket.status(response.status().as_u16());
@@ -423,6 +432,8 @@ fn answer(client: &Rc<Client>, lane: &Lane, sent: Sent, downstream: Option<OnUpg
         }
         return Response::from_parts(head, Content::Empty);
     }
+    let compress = lane.service.traffic.compress;
+    let encoder = if compress { compress::applies(&mut head, accepted, &client.worker.compressing) } else { None };
     let kind = kind(&head);
     let leaving = match kind {
         Kind::Whole => Leaving::Last,
@@ -433,7 +444,11 @@ fn answer(client: &Rc<Client>, lane: &Lane, sent: Sent, downstream: Option<OnUpg
         }
     };
     let relay = Relay { body, ticket, connection: Some(connection), lifeline: Lifeline::new(idle, leaving), kind };
-    Response::from_parts(head, Content::Relay(Box::new(relay)))
+    let content = match encoder {
+        Some(encoder) => Content::Compressed(Box::new(Compressed::new(relay, encoder))),
+        None => Content::Relay(Box::new(relay)),
+    };
+    Response::from_parts(head, content)
 }
 
 fn kind(head: &response::Parts) -> Kind {

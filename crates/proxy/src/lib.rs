@@ -24,6 +24,7 @@ mod body;
 mod buffers;
 mod clerk;
 mod client_io;
+mod compress;
 pub mod config;
 mod connection;
 mod control_link;

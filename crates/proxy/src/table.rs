@@ -217,7 +217,7 @@ impl Table {
 
 /// Whether plain requests to a service that is carried so can take the short way.
 fn is_plain(traffic: &TrafficSpec) -> bool {
-    traffic.protocol == Protocol::Http1
+    traffic.protocol == Protocol::Http1 && !traffic.compress
 }
 
 impl Service {

@@ -5,7 +5,7 @@ use crate::{
     assign::Random,
     buffers::Buffers,
     clerk::Lines,
-    connection,
+    compress, connection,
     dates::Dates,
     error::Error,
     guard::{Judged, Switch},
@@ -56,6 +56,8 @@ pub(crate) struct Worker {
     pub(crate) dates: Dates,
     /// Where lines of the access log are handed in.
     pub(crate) lines: Option<Lines>,
+    /// For responses that are compressed.
+    pub(crate) compressing: compress::Room,
     /// For TLS handshakes.
     pub(crate) handshakes: Room,
     /// Tells that there are too many of them, and why some fail.
@@ -111,6 +113,7 @@ impl Worker {
             trouble: Quiet::default(),
             buffers: Rc::default(),
             dates: Dates::default(),
+            compressing: compress::Room::default(),
             lines,
             handshakes: Room::default(),
             handshakes_full: Quiet::default(),

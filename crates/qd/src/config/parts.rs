@@ -102,6 +102,12 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
         set: |t, v, f| f.put(&mut t.slow_start, v.span_or_zero()),
     },
     Key {
+        name: "compress",
+        doc: "Whether texts that an instance sends as they are go to clients that take it as zstd, brotli or gzip.",
+        shows: Shows::Default("false"),
+        set: |t, v, f| f.put(&mut t.compress, v.truth()),
+    },
+    Key {
         name: "request_headers",
         doc: "Header fields that an instance sees as written here, whatever the client sent; \"\" takes one out.",
         shows: Shows::Example(r#"{ "x-environment" = "production", "x-debug" = "" }"#),
