@@ -12,13 +12,14 @@ use std::sync::Arc;
 
 /// The routes of one service; `None` when it has none.
 fn routes(state: &State, key: &ServiceKey) -> Option<ServiceRoutes> {
-    let service = state.services.get(key).filter(|s| !s.removed && !s.spec.routes.is_empty())?;
+    let service = state.services.get(key).filter(|s| !s.removed && s.spec.is_reached())?;
     let (arms, guard) = match state.active_change(key).and_then(|c| Some((c, c.rollout.as_ref()?))) {
         Some((change, rollout)) => shared(state, service, change, rollout),
         None => (service.running.map(|r| arm(state, r, ArmRole::Running, Ratio::ONE)).into_iter().collect(), None),
     };
     let (spec, service) = (&service.spec, key.clone());
-    Some(ServiceRoutes { service, routes: spec.routes.clone(), traffic: spec.traffic.clone(), arms, guard })
+    let (routes, tcp, traffic) = (spec.routes.clone(), spec.tcp.clone(), spec.traffic.clone());
+    Some(ServiceRoutes { service, routes, tcp, traffic, arms, guard })
 }
 
 fn arm(state: &State, release: ReleaseId, role: ArmRole, weight: Ratio) -> Arm {

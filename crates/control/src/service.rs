@@ -2,7 +2,8 @@
 
 use crate::{Code, Draft, Refusal, State, change, fact, release};
 use model::{
-    AbsoluteLimit, ChangeId, EnvironmentName, Ratio, ReleaseId, RolloutSpec, RouteMatch, ServiceKey, ServiceSpec, Span,
+    AbsoluteLimit, ChangeId, Claim, EnvironmentName, Ratio, ReleaseId, RolloutSpec, RouteMatch, ServiceKey,
+    ServiceSpec, Span,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -14,6 +15,8 @@ pub const MAX_REPLICAS: u32 = 1_000;
 
 /// The longest declaration, as JSON: it must fit into one entry together with the plan that describes it.
 const MAX_SPEC_BYTES: usize = 32 << 10;
+/// The most addresses whose connections one service may get: each costs a socket for each worker of the data plane.
+const MAX_TCP: usize = 16;
 /// The most steps a rollout may have.
 const MAX_STEPS: usize = 50;
 /// The most limits of a rollout: each has its share of the false alarms.
@@ -57,10 +60,7 @@ impl Fact {
     pub(crate) fn sentence(&self) -> String {
         match self {
             Fact::Declared { service, spec } => {
-                let routes = match spec.routes.as_slice() {
-                    [] => "no routes".to_owned(),
-                    routes => routes.iter().map(RouteMatch::to_string).collect::<Vec<_>>().join(", "),
-                };
+                let routes = if spec.is_reached() { spec.reached_by().join(", ") } else { "no routes".to_owned() };
                 format!("{service} shall run {} × on {routes}", spec.replicas)
             }
             Fact::Removed { service } => format!("{service} shall not run any more"),
@@ -118,10 +118,19 @@ pub(crate) fn check(key: &ServiceKey, spec: &ServiceSpec) -> Result<(), Refusal>
         );
     }
     check_bounds(key, &spec.rollout)?;
-    match spec.routes.iter().try_for_each(RouteMatch::check) {
-        Ok(()) => Ok(()),
-        Err(error) => invalid(format!("{key}: {error}"), ""),
+    if let Err(error) = spec.routes.iter().try_for_each(RouteMatch::check) {
+        return invalid(format!("{key}: {error}"), "");
     }
+    if spec.tcp.len() > MAX_TCP {
+        return invalid(format!("{key}: {} TCP addresses are too many", spec.tcp.len()), "use at most 16");
+    }
+    if let Some(address) = spec.tcp.iter().find(|address| address.port() == 0) {
+        return invalid(
+            format!("{key}: nobody could know the port of tcp://{address}"),
+            "name the port that clients connect to, such as 127.0.0.1:5432",
+        );
+    }
+    Ok(())
 }
 
 /// Refuses limits that nothing can break or keep, and a budget or share that means nothing.
@@ -156,41 +165,45 @@ fn check_bounds(key: &ServiceKey, rollout: &RolloutSpec) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Refuses two services on one route, among these declarations and all services that are not among them.
+/// Refuses two services on one route or address, among these declarations and all services that are not among them.
 pub(crate) fn check_routes(
     state: &State,
     declared: &BTreeMap<ServiceKey, &ServiceSpec>,
     pruned: Option<&EnvironmentName>,
 ) -> Result<(), Refusal> {
-    let mut taken: BTreeMap<RouteMatch, &ServiceKey> = BTreeMap::new();
+    let mut taken: BTreeMap<Claim, &ServiceKey> = BTreeMap::new();
     for (key, service) in &state.services {
         if declared.contains_key(key) || pruned != Some(&key.environment) {
-            taken.extend(claims(state, key, service, declared.get(key).copied()).map(|route| (route.claim(), key)));
+            taken.extend(claims(state, key, service, declared.get(key).copied()).map(|claim| (claim, key)));
         }
     }
     for (key, spec) in declared {
-        for route in &spec.routes {
-            if let Some(other) = taken.insert(route.claim(), key).filter(|other| *other != key) {
+        for claim in spec.claims() {
+            if let Some(other) = claim.against(&taken).map(|(_, other)| *other).find(|other| *other != key) {
                 let intended = declared.get(other).copied().or(state.services.get(other).map(|s| &*s.spec));
-                let hint = if intended.is_some_and(|s| s.routes.iter().any(|one| one.claim() == route.claim())) {
-                    "give one of them another host or path".to_owned()
+                let hint = if intended.is_some_and(|s| s.claims().any(|theirs| theirs.excludes(&claim))) {
+                    match claim {
+                        Claim::Route(_) => "give one of them another host or path".to_owned(),
+                        Claim::Tcp(_) => "give one of them another port".to_owned(),
+                    }
                 } else {
                     format!("{other} gives it up when its change has succeeded; apply {key} after that")
                 };
-                return Err(Refusal::new(Code::RouteTaken, format!("{key} and {other} both want {route}"), hint));
+                return Err(Refusal::new(Code::RouteTaken, format!("{key} and {other} both want {claim}"), hint));
             }
+            taken.insert(claim, key);
         }
     }
     Ok(())
 }
 
-/// The routes that a service has or would have again if its change were undone. `new` is what shall be intended for it.
+/// The routes and addresses that a service has or would have again if its change were undone. `new` is what shall be intended for it.
 fn claims<'s>(
     state: &'s State,
     key: &ServiceKey,
     service: &'s Service,
     new: Option<&ServiceSpec>,
-) -> impl Iterator<Item = &'s RouteMatch> {
+) -> impl Iterator<Item = Claim> + 's {
     let keeps = match new {
         None => !service.removed,
         // What restarts or adds instances can fail, and then everything is again as it was.
@@ -200,19 +213,18 @@ fn claims<'s>(
     let active = state.active_change(key).filter(|c| !matches!(c.kind, change::Kind::Remove));
     let before = active.and_then(|c| c.before.as_ref());
     let mine = keeps.then_some(&service.spec);
-    mine.into_iter().chain(before).flat_map(|spec| &spec.routes)
+    mine.into_iter().chain(before).flat_map(|spec| spec.claims())
 }
 
 /// Refuses to return to what was there before a change when another service has its routes by now.
 pub(crate) fn check_return(state: &State, change: &change::Change) -> Result<(), Refusal> {
     let Some(before) = &change.before else { return Ok(()) };
     for (key, service) in state.services.iter().filter(|(key, _)| **key != change.service) {
-        if let Some(route) =
-            claims(state, key, service, None).find(|route| before.routes.iter().any(|one| one.claim() == route.claim()))
-        {
+        let wanted = |claim: &Claim| before.claims().any(|mine| mine.excludes(claim));
+        if let Some(claim) = claims(state, key, service, None).find(wanted) {
             return Err(Refusal::new(
                 Code::RouteTaken,
-                format!("{} cannot be undone: {key} has {route} now", change.id),
+                format!("{} cannot be undone: {key} has {claim} now", change.id),
                 format!("give {key} another route first"),
             ));
         }

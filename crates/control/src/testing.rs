@@ -40,6 +40,7 @@ pub(crate) fn spec(name: &str) -> ServiceSpec {
         },
         replicas: 2,
         routes: vec![RouteMatch::prefix(None, &format!("/{name}"))],
+        tcp: Vec::new(),
         traffic: Default::default(),
         rollout: Default::default(),
     }

@@ -7,8 +7,8 @@ use crate::{
     release,
 };
 use model::{
-    Certificate, ChangeId, Digest, Evidence, InstanceId, Ratio, ReleaseId, RouteMatch, ServiceKey, Span, Strategy,
-    Tally, Time, Verdict,
+    Certificate, ChangeId, ClosedAddress, Digest, Evidence, InstanceId, Ratio, ReleaseId, RouteMatch, ServiceKey, Span,
+    Strategy, Tally, Time, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct ProxyView {
     /// Where it listens for connections that begin with TLS.
     #[serde(default)]
     pub listening_tls: Vec<SocketAddr>,
+    /// The addresses of services that it cannot listen on.
+    #[serde(default)]
+    pub closed_tcp: Vec<ClosedAddress>,
     /// The certificates it presents there.
     #[serde(default)]
     pub certificates: Vec<Certificate>,
@@ -81,6 +84,9 @@ pub struct ServiceView {
     pub instances: Vec<InstanceView>,
     /// Which requests it gets.
     pub routes: Vec<RouteMatch>,
+    /// The addresses whose connections it gets, as they are.
+    #[serde(default)]
+    pub tcp: Vec<SocketAddr>,
     /// The running release's requests lately.
     pub traffic: Option<TrafficView>,
     /// The change that is under way.
@@ -213,6 +219,7 @@ pub fn status(state: &State, observed: &Observed, now: Time) -> Status {
         proxy: observed.proxy.as_ref().map(|p| ProxyView {
             listening: p.listening.clone(),
             listening_tls: p.listening_tls.clone(),
+            closed_tcp: p.closed_tcp.clone(),
             certificates: p.certificates.clone(),
             up_to_date: p.generation >= state.routes.generation,
             connections: p.connections,
@@ -241,6 +248,7 @@ pub fn service(state: &State, observed: &Observed, key: &ServiceKey) -> Option<S
         ready,
         instances: state.instances_at(key).map(|i| instance(observed, i)).collect(),
         routes: service.spec.routes.clone(),
+        tcp: service.spec.tcp.clone(),
         traffic: service.running.and_then(|id| traffic(observed, id)),
         change: service.active,
     })

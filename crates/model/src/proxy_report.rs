@@ -23,6 +23,12 @@ pub struct ProxyReport {
     /// The certificates it presents there.
     #[serde(default)]
     pub certificates: Vec<Certificate>,
+    /// The addresses of services that it listens on for connections that are carried as they are.
+    #[serde(default)]
+    pub listening_tcp: Vec<SocketAddr>,
+    /// Those that it cannot listen on. It tries again now and then.
+    #[serde(default)]
+    pub closed_tcp: Vec<ClosedAddress>,
     /// Counts of every release in its table, and of those that left it with requests still in flight.
     pub releases: Vec<ReleaseTraffic>,
     /// Requests in flight, for every instance that is in the table or still has some.
@@ -46,6 +52,15 @@ pub struct ProxyReport {
     pub unwritten: u64,
     /// Open client connections.
     pub connections: u64,
+}
+
+/// An address of a service that cannot be listened on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ClosedAddress {
+    /// Which address.
+    pub address: SocketAddr,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// What one release did with its requests.

@@ -33,6 +33,9 @@ pub struct ServiceRoutes {
     pub service: ServiceKey,
     /// Which requests it gets.
     pub routes: Vec<RouteMatch>,
+    /// The addresses whose connections it gets, as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tcp: Vec<SocketAddr>,
     /// How they are carried.
     pub traffic: TrafficSpec,
     /// The releases that share the requests. Their weights sum to one, unless there is no arm at all.

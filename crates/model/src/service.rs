@@ -3,7 +3,7 @@
 use crate::{Bytes, Digest, HeaderEdits, Rate, RolloutSpec, RouteMatch, Span, Sticky};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 /// Everything intended for one service in one environment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -12,9 +12,12 @@ pub struct ServiceSpec {
     pub run: RunSpec,
     /// How many instances, at least 1.
     pub replicas: u32,
-    /// Which requests reach it. Empty: none do, it is a worker.
+    /// Which requests reach it.
     #[serde(default)]
     pub routes: Vec<RouteMatch>,
+    /// The addresses whose connections reach it as they are, whatever is spoken on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tcp: Vec<SocketAddr>,
     /// How requests are carried.
     #[serde(default)]
     pub traffic: TrafficSpec,
@@ -119,7 +122,7 @@ pub struct TrafficSpec {
     pub protocol: Protocol,
     /// How long an upstream may take until its response head.
     pub response_timeout: Span,
-    /// How long a streaming body, WebSocket or event stream may be silent.
+    /// How long a streaming body, WebSocket, event stream or TCP connection may be silent.
     pub idle_timeout: Span,
     /// How long connections may go on after their instance was told to drain.
     pub drain_deadline: Span,

@@ -3,8 +3,8 @@
 
 use crate::{
     assign::{Point, Random, unit_hash},
+    bulkhead::Priority,
     connection::Client,
-    gate::Priority,
     headers,
     lane::{Lane, Lanes},
     origin::Origin,
@@ -91,9 +91,9 @@ pub(crate) async fn admit(
                 Refusal::TooMany(service.key.clone(), seconds)
             })?;
         }
-        if let (None, Some(gate)) = (&pass, &service.gate) {
+        if let (None, Some(bulkhead)) = (&pass, &service.bulkhead) {
             let priority = Priority::of(request.fields(&PRIORITY).last());
-            pass = Some(gate.enter(priority, began).ok_or_else(|| Refusal::Busy(service.key.clone()))?);
+            pass = Some(bulkhead.enter(priority, began).ok_or_else(|| Refusal::Busy(service.key.clone()))?);
         }
         let user = User::of(lane, request, origin, &worker.random, &mut given);
         let Some((arm, weight)) = lane.choose(worker, &user) else {
@@ -150,7 +150,7 @@ fn key(hashed: &Hashed, request: &impl Asked, origin: &Origin) -> Option<u64> {
 }
 
 /// Who sent a request, as far as assignment is concerned.
-enum User {
+pub(crate) enum User {
     /// Nobody in particular: each request is a unit.
     Anyone,
     /// Somebody: all requests of the same user are one unit.
@@ -205,7 +205,7 @@ fn cookie_value(value: u64) -> String {
 impl Lane {
     /// Assigns a unit to an arm, with the weights and the guard as they are now: the arm, and the probability with which
     /// a unit of which nothing is known goes to the canary. `None`: there is no arm.
-    fn choose(&self, worker: &Worker, user: &User) -> Option<(usize, Ratio)> {
+    pub(crate) fn choose(&self, worker: &Worker, user: &User) -> Option<(usize, Ratio)> {
         let service = &self.service;
         let tripped = service.guard.as_ref().is_some_and(|switch| switch.is_tripped());
         match service.split.home().filter(|_| tripped) {
@@ -218,10 +218,12 @@ impl Lane {
     }
 
     /// What is needed to judge a unit; `None` when it is not to be judged.
-    fn bet(&self, user: &User, arm: usize, weight: Ratio, began: Instant) -> Option<Bet> {
+    pub(crate) fn bet(&self, user: &User, arm: usize, weight: Ratio, began: Instant) -> Option<Bet> {
         let switch = self.service.guard.as_ref()?;
-        if matches!(self.service.sticky, Some(Key::Cookie(_))) {
-            switch.count_cookie(matches!(user, User::Known(_)));
+        match (&self.service.sticky, user) {
+            (Some(Key::Cookie(_)), User::Known(_)) => switch.count_cookie(true),
+            (Some(Key::Cookie(_)), User::New(..)) => switch.count_cookie(false),
+            (_, User::Anyone) | (Some(Key::Header(_) | Key::Client) | None, _) => {}
         }
         let role = self.service.arms.get(arm)?.role;
         let weight = match (user.unit(), self.service.stage) {
@@ -237,12 +239,13 @@ impl Lane {
 
     /// The trusted release, when it can serve a unit of a canary that has no instance. The other way round would raise
     /// the canary's exposure.
-    fn refuge(&self, arm: usize) -> Option<usize> {
+    pub(crate) fn refuge(&self, arm: usize) -> Option<usize> {
         let role = self.service.arms.get(arm)?.role;
         self.service.split.home().filter(|home| role == ArmRole::Canary && self.has_instance(*home))
     }
 
-    fn has_instance(&self, arm: usize) -> bool {
+    /// Whether an arm has an instance that may be ready.
+    pub(crate) fn has_instance(&self, arm: usize) -> bool {
         self.arms.get(arm).is_some_and(|arm| !arm.upstreams.is_empty())
     }
 }

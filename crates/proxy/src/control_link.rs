@@ -17,6 +17,7 @@ use crate::{
     report::Reporter,
     saved_table::Saved,
     shared::{Parting, Shared, Stop, Taken},
+    tcp::Gates,
 };
 use model::{
     ProxyReport, RouteTable, Span,
@@ -52,22 +53,26 @@ pub(crate) fn hold(
     shared: Arc<Shared>,
     trips: mpsc::Receiver<Trip>,
     doubles: Offered,
+    gates: Gates,
 ) -> Result<(), Error> {
     let resources = |what| move |source| Error::Resources { what, source };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(resources("the control runtime"))?;
     runtime.block_on(async {
         let doors = Doors { control: Some(home.listen()?), newcomers: Some(home.listen_for_newcomers()?) };
         let signals = Signals::new().map_err(resources("signal handlers"))?;
-        let link = Link {
+        let mut link = Link {
             table: saved.map(|saved| saved.table).unwrap_or_default(),
             home: Some(home),
-            doubles: Arc::new(doubles),
+            doubles,
+            gates,
+            offers: 0,
             reporter: Reporter::default(),
             shared: Arc::clone(&shared),
             peer: None,
             sent: None,
             trouble: Quiet::default(),
         };
+        link.follow_table();
         link.run(doors, trips, signals).await;
         Ok(())
     })
@@ -109,7 +114,11 @@ struct Link {
     /// `None`: somebody else has it now.
     home: Option<Home>,
     /// What a newcomer is given.
-    doubles: Arc<Offered>,
+    doubles: Offered,
+    /// Where connections come in that are carried as they are.
+    gates: Gates,
+    /// How many newcomers are being given the listeners.
+    offers: u32,
     shared: Arc<Shared>,
     reporter: Reporter,
     /// The table in force, as it came.
@@ -125,8 +134,8 @@ enum Event {
     Connected(io::Result<UnixStream>),
     /// A newcomer asks for the listeners.
     Asked(io::Result<UnixStream>),
-    /// It accepts connections now.
-    Succeeded(Leaving),
+    /// It accepts connections now; `None`: it does not, and nothing has changed.
+    Succeeded(Option<Leaving>),
     Said(ToProxy),
     HungUp(peer::Ended),
     Tripped(Trip),
@@ -155,7 +164,11 @@ impl Link {
             match event {
                 Event::Connected(Ok(stream)) => self.connected(Peer::new(stream)).await,
                 Event::Asked(Ok(stream)) => self.offer(stream, succeeded.clone()),
-                Event::Succeeded(leaving) => {
+                Event::Succeeded(None) => {
+                    self.offers -= 1;
+                    self.follow_table();
+                }
+                Event::Succeeded(Some(leaving)) => {
                     doors = Doors { control: None, newcomers: None };
                     self.hand_over(leaving);
                 }
@@ -171,7 +184,12 @@ impl Link {
                     self.peer = None;
                 }
                 Event::Tripped(trip) => self.tripped(trip).await,
-                Event::Tick => self.report_news().await,
+                Event::Tick => {
+                    if self.may_move_gates() {
+                        self.gates.try_again(Instant::now());
+                    }
+                    self.report_news().await;
+                }
                 Event::Signal => self.stop(self.shared.limits.shutdown),
                 Event::WorkersEnded => {
                     self.report().await;
@@ -182,18 +200,31 @@ impl Link {
     }
 
     /// Lets a thread give a newcomer the listeners: that blocks, and may take a while.
-    fn offer(&self, stream: UnixStream, succeeded: mpsc::Sender<Leaving>) {
-        let doubles = Arc::clone(&self.doubles);
+    fn offer(&mut self, stream: UnixStream, succeeded: mpsc::Sender<Option<Leaving>>) {
+        let doubles = self.doubles.with(self.gates.sockets());
+        self.offers += 1;
         tokio::task::spawn_blocking(move || {
             let given = stream.into_std().and_then(|stream| doubles.give(stream));
-            match given {
-                // A second one finds nobody who listens, and then a directory that is taken.
-                Ok(leaving) => drop(succeeded.blocking_send(leaving)),
-                Err(error) => {
-                    tracing::warn!(%error, "another proxy asked for the listeners and did not take them; this one goes on")
-                }
-            }
+            drop(doubles);
+            let leaving = given.inspect_err(|error| {
+                tracing::warn!(%error, "another proxy asked for the listeners and did not take them; this one goes on");
+            });
+            // A second one finds nobody who listens, and then a directory that is taken.
+            drop(succeeded.blocking_send(leaving.ok()));
         });
+    }
+
+    /// Opens and closes what the table in force says.
+    fn follow_table(&mut self) {
+        if self.may_move_gates() {
+            self.gates.follow(Instant::now());
+        }
+    }
+
+    /// While sockets are given away, none comes or goes: a newcomer that knew of fewer would find the others taken. Once
+    /// this proxy is leaving, none is opened any more.
+    fn may_move_gates(&self) -> bool {
+        self.offers == 0 && self.shared.stop.borrow().is_none()
     }
 
     /// Somebody else accepts connections now: those that are open end by themselves.
@@ -206,7 +237,8 @@ impl Link {
         self.shared.stop.send_replace(Some(Stop { by, parting: Parting::WithTheNextResponse }));
         self.peer = None;
         self.home = None;
-        self.doubles = Arc::default();
+        self.doubles = Offered::default();
+        self.gates.abandon();
         leaving.released();
     }
 
@@ -235,6 +267,7 @@ impl Link {
     async fn take(&mut self, table: RouteTable) {
         match self.shared.take(&table) {
             Taken::InForce => {
+                self.follow_table();
                 tracing::info!(generation = table.generation, services = table.services.len(), "route table in force");
                 if self.table != table {
                     self.table = table;
@@ -272,10 +305,11 @@ impl Link {
     }
 
     fn stop(&mut self, span: Span) {
-        // While a double is open the system lets clients connect, and nobody would ever answer them.
-        self.doubles = Arc::default();
         tracing::info!(%span, "stopping: no more connections are accepted, those in flight may end");
         self.shared.stop.send_replace(Some(Stop::at(Instant::now() + span.duration())));
+        // While a double is open the system lets clients connect, and nobody would ever answer them.
+        self.doubles = Offered::default();
+        self.gates.abandon();
     }
 
     /// Reports when something has changed, or for a sign of life.

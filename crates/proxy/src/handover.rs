@@ -39,6 +39,7 @@ use std::{
         unix::net::UnixStream,
     },
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -71,16 +72,27 @@ struct Offer {
 struct Place {
     address: SocketAddr,
     tls: bool,
+    /// It is an address of a service, whose connections are carried as they are.
+    #[serde(default)]
+    tcp: bool,
 }
 
 /// What the newcomer says when it accepts connections, and what it is told when the directory is free.
 const READY: u8 = b'r';
 const RELEASED: u8 = b'f';
 
+/// The sockets that listen.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    /// Those of the configuration.
+    pub(crate) listeners: Vec<(SocketAddr, Listener)>,
+    /// Those of the table: addresses of services.
+    pub(crate) of_services: Vec<(SocketAddr, TcpListener)>,
+}
+
 /// What was received from the proxy that runs.
 pub(crate) struct Inherited {
-    /// The sockets that listen.
-    pub(crate) listeners: Vec<(SocketAddr, Listener)>,
+    sockets: Sockets,
     stream: UnixStream,
 }
 
@@ -104,24 +116,29 @@ pub(crate) fn ask(data_dir: &Path) -> io::Result<Inherited> {
             return Err(io::Error::other("it sent fewer sockets than it had offered"));
         }
     }
-    let listeners = offer.sockets.into_iter().zip(sockets).map(|(place, socket)| {
+    let mut inherited = Sockets::default();
+    for (place, socket) in offer.sockets.into_iter().zip(sockets) {
         let socket = TcpListener::from(socket);
         if socket.local_addr()? != place.address {
             return Err(io::Error::other(format!("what it sent does not listen at {}", place.address)));
         }
-        let begins = if place.tls { Begins::WithTls } else { Begins::InClear };
-        Ok((place.address, Listener { socket, begins }))
-    });
-    Ok(Inherited { listeners: listeners.collect::<io::Result<_>>()?, stream })
+        if place.tcp {
+            inherited.of_services.push((place.address, socket));
+        } else {
+            let begins = if place.tls { Begins::WithTls } else { Begins::InClear };
+            inherited.listeners.push((place.address, Listener { socket, begins }));
+        }
+    }
+    Ok(Inherited { sockets: inherited, stream })
 }
 
 /// A newcomer that accepts connections, but has no place in the directory yet.
 pub(crate) struct Arrived(UnixStream);
 
 impl Inherited {
-    /// Takes the listeners out; what is left says that they are accepted from.
-    pub(crate) fn split(self) -> (Vec<(SocketAddr, Listener)>, Arrived) {
-        (self.listeners, Arrived(self.stream))
+    /// Takes the sockets out; what is left says that they are accepted from.
+    pub(crate) fn split(self) -> (Sockets, Arrived) {
+        (self.sockets, Arrived(self.stream))
     }
 }
 
@@ -144,9 +161,9 @@ impl Arrived {
 }
 
 /// Sockets as they are kept to be handed over: doubles of those that the workers accept from.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Offered {
-    sockets: Vec<(Place, OwnedFd)>,
+    sockets: Vec<(Place, Arc<TcpListener>)>,
 }
 
 impl Offered {
@@ -156,10 +173,18 @@ impl Offered {
     /// When the system gives no more files.
     pub(crate) fn of<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> io::Result<Offered> {
         let double = |listener: &Listener| {
-            let place = Place { address: listener.socket.local_addr()?, tls: listener.begins == Begins::WithTls };
-            Ok((place, OwnedFd::from(listener.socket.try_clone()?)))
+            let tls = listener.begins == Begins::WithTls;
+            let place = Place { address: listener.socket.local_addr()?, tls, tcp: false };
+            Ok((place, Arc::new(listener.socket.try_clone()?)))
         };
         Ok(Offered { sockets: listeners.into_iter().map(double).collect::<io::Result<_>>()? })
+    }
+
+    /// With those of services, as they are now.
+    pub(crate) fn with(&self, of_services: impl Iterator<Item = (SocketAddr, Arc<TcpListener>)>) -> Offered {
+        let place = |address| Place { address, tls: false, tcp: true };
+        let of_services = of_services.map(|(address, socket)| (place(address), socket));
+        Offered { sockets: self.sockets.iter().cloned().chain(of_services).collect() }
     }
 
     /// Serves a newcomer until it accepts connections. Blocks; everything it waits for has an end.

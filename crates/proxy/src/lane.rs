@@ -109,6 +109,11 @@ impl Lanes {
         self.table.all_plain || self.table.find(request).and_then(service).is_none_or(|service| service.is_plain())
     }
 
+    /// The service that gets the connections to this address as they are.
+    pub(crate) fn find_tcp(&self, address: SocketAddr) -> Option<&Rc<Lane>> {
+        self.table.find_tcp(address).and_then(|index| self.lanes.get(index))
+    }
+
     /// Lets every upstream drain: the proxy is being stopped.
     pub(crate) fn leave(&self, deadline: Instant) {
         self.upstreams.values().for_each(|(upstream, _)| upstream.leave(deadline));

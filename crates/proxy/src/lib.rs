@@ -22,6 +22,7 @@ mod admit;
 mod assign;
 mod body;
 mod buffers;
+mod bulkhead;
 mod clerk;
 mod client_io;
 mod compress;
@@ -32,7 +33,6 @@ mod dates;
 mod edits;
 mod error;
 mod forward;
-mod gate;
 mod guard;
 mod handover;
 mod headers;
@@ -55,6 +55,7 @@ mod stream;
 mod streams;
 mod table;
 mod tally;
+mod tcp;
 mod ticket;
 mod tls;
 mod tunnel;
@@ -69,10 +70,10 @@ pub use settings::{AccessLog, LogFormat, Settings};
 pub use tls::certificate::{Inspected, inspect};
 
 use control_link::Home;
-use handover::{Arrived, Offered};
-use listen::Listener;
+use handover::{Arrived, Offered, Sockets};
 use shared::{Shared, Stop};
-use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path, sync::Arc, thread, time::Instant};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path, sync::Arc, thread, time::Instant};
+use tcp::Gates;
 use tls::{Keeper, Keeping};
 
 /// Runs the data plane until it is told to stop, by `ToProxy::Shutdown` or SIGTERM, and everything in flight has ended
@@ -83,13 +84,14 @@ use tls::{Keeper, Keeping};
 pub fn run(config: Config) -> Result<(), Error> {
     let (place, inherited) = Place::find(&config)?;
     let threads = config.threads();
-    let listeners = listen::bind(&config.addresses(), threads, inherited)?;
+    let listeners = listen::bind(&config.addresses(), threads, inherited.listeners)?;
     let connections = listen::raise_file_limit() / threads;
     let doubles = Offered::of(listeners.per_thread.iter().flatten());
     let doubles = doubles.map_err(|source| Error::Resources { what: "open files", source })?;
 
     let saved = Home::load_table(&config.data_dir);
     let (shared, queues) = Shared::new(&config, listeners.addresses, connections, saved.as_ref());
+    let gates = Gates::new(&shared, threads, inherited.of_services);
     let keeping = match (&config.tls, &shared.tls) {
         (Some(tls), Some(plane)) => {
             Some(Keeper::new(tls, &config.data_dir, Arc::clone(plane), Arc::clone(&shared))?.start()?)
@@ -113,7 +115,7 @@ pub fn run(config: Config) -> Result<(), Error> {
         // What was saved while the proxy before was still there.
         let saved = Home::load_table(&config.data_dir).or(saved);
         saved.iter().for_each(|saved| shared.take_saved(saved));
-        control_link::hold(home, saved, Arc::clone(&shared), guard.trips, doubles)
+        control_link::hold(home, saved, Arc::clone(&shared), guard.trips, doubles, gates)
     });
     if ended.is_err() {
         shared.stop.send_replace(Some(Stop::at(Instant::now())));
@@ -140,15 +142,16 @@ enum Place {
 
 impl Place {
     /// Claims the directory, or else asks whoever has it for the listeners.
-    fn find(config: &Config) -> Result<(Place, Vec<(SocketAddr, Listener)>), Error> {
+    fn find(config: &Config) -> Result<(Place, Sockets), Error> {
         match Home::claim(&config.data_dir) {
             Err(Error::AlreadyRunning { .. }) if config.take_over => {
                 let inherited = handover::ask(&config.data_dir).map_err(|source| Error::Handover { source })?;
-                let (listeners, arrived) = inherited.split();
-                tracing::info!(listeners = listeners.len(), "taking over from the proxy that runs");
-                Ok((Place::Theirs(arrived), listeners))
+                let (sockets, arrived) = inherited.split();
+                let (listeners, of_services) = (sockets.listeners.len(), sockets.of_services.len());
+                tracing::info!(listeners, of_services, "taking over from the proxy that runs");
+                Ok((Place::Theirs(arrived), sockets))
             }
-            claimed => claimed.map(|home| (Place::Ours(home), Vec::new())),
+            claimed => claimed.map(|home| (Place::Ours(home), Sockets::default())),
         }
     }
 

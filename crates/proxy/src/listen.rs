@@ -99,12 +99,16 @@ pub(crate) fn bind(
 
 /// Whether a socket's port may be listened on by another socket of the same user.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sharing {
+pub(crate) enum Sharing {
     Never,
     WithOurOwn,
 }
 
-fn open(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+/// Listens on an address.
+///
+/// # Errors
+/// When it is taken, forbidden or not of this machine.
+pub(crate) fn open(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     // Without it, small responses may wait for an acknowledgement. Accepted sockets are as their listener is.
@@ -119,7 +123,8 @@ fn open(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn refusal(address: SocketAddr, source: io::Error) -> Error {
+/// Why an address cannot be listened on, in words.
+pub(crate) fn refusal(address: SocketAddr, source: io::Error) -> Error {
     if source.kind() == io::ErrorKind::AddrInUse {
         Error::AddressTaken { address, source }
     } else if source.kind() == io::ErrorKind::PermissionDenied {

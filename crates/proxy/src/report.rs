@@ -59,6 +59,7 @@ impl Reporter {
             }
         });
 
+        let gates = shared.gates.borrow();
         let listening = |begins| shared.listening.iter().filter(|l| l.1 == begins).map(|l| l.0).collect();
         let sum = |count: fn(&ThreadCounts) -> u64| shared.registry.threads.iter().map(|t| count(t)).sum();
         ProxyReport {
@@ -67,6 +68,8 @@ impl Reporter {
             generation: table.generation,
             listening: listening(Begins::InClear),
             listening_tls: listening(Begins::WithTls),
+            listening_tcp: gates.addresses(),
+            closed_tcp: gates.closed.clone(),
             certificates: shared.tls.as_ref().map(|plane| plane.certificates()).unwrap_or_default(),
             releases: releases
                 .into_iter()

@@ -11,6 +11,7 @@ use crate::{
     settings::Settings,
     table::Table,
     tally::Registry,
+    tcp::Opened,
     tls::Plane,
 };
 use arc_swap::ArcSwap;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// Where clients connect, and how connections begin there.
     pub(crate) listening: Vec<(SocketAddr, Begins)>,
+    /// Where connections come in that are carried as they are. Empty once others accept them, or nobody does.
+    pub(crate) gates: watch::Sender<Opened>,
     /// What TLS is spoken with, if it is.
     pub(crate) tls: Option<Arc<Plane>>,
     /// What can be changed while it runs.
@@ -117,6 +120,7 @@ impl Shared {
             registry: Registry::new(threads),
             limits: config.limits.clone(),
             listening,
+            gates: watch::Sender::default(),
             tls: config.tls.as_ref().map(|_| Arc::default()),
             settings: ArcSwap::default(),
             connections,

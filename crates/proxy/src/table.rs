@@ -9,7 +9,9 @@ mod route;
 
 pub(crate) use route::Way;
 
-use crate::{admit::Asked, assign::Split, edits::Edits, gate::Gate, guard::Switch, limiter::Limiter, units::Stage};
+use crate::{
+    admit::Asked, assign::Split, bulkhead::Bulkhead, edits::Edits, guard::Switch, limiter::Limiter, units::Stage,
+};
 use http::HeaderName;
 use model::{
     Arm, Balance, ChangeId, Concurrency, Endpoint, Guard, PathIs, Protocol, Rate, ReleaseId, RouteTable, ServiceKey,
@@ -18,7 +20,7 @@ use model::{
 use paths::Paths;
 use regex::bytes::Regex;
 use route::{Route, ready};
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 /// The longest host name that can match: DNS allows no longer one.
 const MAX_HOST: usize = 255;
@@ -38,6 +40,8 @@ pub(crate) struct Table {
     pub(crate) all_plain: bool,
     /// Every pattern, so that the next table has it ready.
     patterns: HashMap<String, Regex>,
+    /// Services by the addresses whose connections they get as they are.
+    tcp: HashMap<SocketAddr, usize>,
     /// The position of the service that is guarded for a change.
     guarded: HashMap<ChangeId, usize>,
 }
@@ -65,7 +69,7 @@ pub(crate) struct Service {
     /// How many requests each client may send.
     pub(crate) limiter: Option<Arc<Limiter>>,
     /// How many may be under way.
-    pub(crate) gate: Option<Arc<Gate>>,
+    pub(crate) bulkhead: Option<Arc<Bulkhead>>,
     /// What chooses an instance; `None`: how busy they are.
     pub(crate) hashed: Option<Hashed>,
     /// The step its users are bet on in; `None` when there is no guard or each request is bet on.
@@ -117,6 +121,10 @@ impl Table {
                 made.patterns.extend(like.iter().map(|like| (wanted.path.clone(), like.clone())));
                 paths.add(&wanted.path, wanted.path_is, like, route);
             }
+            for address in &service.tcp {
+                // Planning refuses two services on one address.
+                made.tcp.entry(*address).or_insert(index);
+            }
             let guard = service.guard.as_ref().map(&switch);
             if let Some(guard) = &guard {
                 made.guarded.entry(guard.change).or_insert(index);
@@ -136,7 +144,7 @@ impl Table {
                 request_edits: Edits::new(&service.traffic.request_headers),
                 response_edits: Edits::new(&service.traffic.response_headers),
                 limiter: service.traffic.client_rate.map(|rate| before.limiter(&service.service, rate)),
-                gate: service.traffic.concurrency.map(|terms| before.gate(&service.service, terms)),
+                bulkhead: service.traffic.concurrency.map(|terms| before.bulkhead(&service.service, terms)),
                 hashed: match &service.traffic.balance {
                     Balance::Least => None,
                     Balance::Hash(user) => Key::new(user).map(Hashed::User),
@@ -155,11 +163,11 @@ impl Table {
         known.unwrap_or_else(|| Arc::new(Limiter::new(rate)))
     }
 
-    /// The gate of a service, as long as its terms are these, or a new one.
-    fn gate(&self, service: &ServiceKey, terms: Concurrency) -> Arc<Gate> {
-        let known = self.services.iter().find(|known| known.gate.is_some() && known.key == *service);
-        let known = known.and_then(|known| known.gate.clone()).filter(|gate| gate.terms == terms);
-        known.unwrap_or_else(|| Arc::new(Gate::new(terms, Instant::now())))
+    /// The bulkhead of a service, as long as its terms are these, or a new one.
+    fn bulkhead(&self, service: &ServiceKey, terms: Concurrency) -> Arc<Bulkhead> {
+        let known = self.services.iter().find(|known| known.bulkhead.is_some() && known.key == *service);
+        let known = known.and_then(|known| known.bulkhead.clone()).filter(|bulkhead| bulkhead.terms == terms);
+        known.unwrap_or_else(|| Arc::new(Bulkhead::new(terms, Instant::now())))
     }
 
     /// The route of a request, by its host (with or without a port, in any case), its path, and what else routes ask for; with the
@@ -187,6 +195,16 @@ impl Table {
         // A name above one that begins with a dot would be the name itself.
         let dots = host.iter().enumerate().filter(|(at, byte)| **byte == b'.' && *at > 0).map(|(at, _)| at);
         dots.filter_map(|dot| self.below.get(host.get(dot..)?)).find_map(|paths| paths.find(path, request))
+    }
+
+    /// The position of the service that gets the connections to this address as they are.
+    pub(crate) fn find_tcp(&self, address: SocketAddr) -> Option<usize> {
+        self.tcp.get(&address).copied()
+    }
+
+    /// All addresses whose connections are carried as they are.
+    pub(crate) fn tcp(&self) -> impl Iterator<Item = SocketAddr> {
+        self.tcp.keys().copied()
     }
 
     /// The hosts of all routes that name one, in lower case.

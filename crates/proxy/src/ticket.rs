@@ -3,7 +3,7 @@
 
 use crate::{
     access_log::Record,
-    gate::{self, Pass},
+    bulkhead::{self, Pass},
     guard::{Ending, Judged},
     lane::Lane,
     tally::Outcome,
@@ -60,7 +60,7 @@ impl Ticket {
     /// The client is given this status: an instance has begun to answer.
     pub(crate) fn status(&mut self, status: u16) {
         if let Some(pass) = &mut self.pass {
-            pass.ended(gate::Ending::Answered);
+            pass.ended(bulkhead::Ending::Answered);
         }
         if let Some(record) = &mut self.record {
             record.status(status);
@@ -92,6 +92,11 @@ impl Ticket {
         }
     }
 
+    /// What is answered next has come just now: what was not asked for before takes no time.
+    pub(crate) fn asked(&mut self, now: Instant) {
+        self.began = now;
+    }
+
     /// Counts how the request ended, and offers it to the guard. Later calls change nothing.
     pub(crate) fn settle(&mut self, outcome: Outcome) {
         if self.state == State::Settled {
@@ -99,7 +104,7 @@ impl Ticket {
         }
         self.state = State::Settled;
         if let (Some(mut pass), Outcome::Refused | Outcome::Reset | Outcome::Timeout) = (self.pass.take(), outcome) {
-            pass.ended(gate::Ending::Overloaded);
+            pass.ended(bulkhead::Ending::Overloaded);
         }
         if let Some(record) = &mut self.record {
             let instance = self.upstream.as_ref().map(|upstream| upstream.endpoint.instance);

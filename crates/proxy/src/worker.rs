@@ -14,6 +14,7 @@ use crate::{
     quiet::Quiet,
     shared::{Parting, Shared, Stop},
     tally::ThreadCounts,
+    tcp::Entrances,
     tls::Room,
 };
 use std::{
@@ -38,7 +39,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(5);
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// How long accepting pauses after an error such as too many open files: this, doubled up to the second.
-const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+pub(crate) const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// One worker thread.
 pub(crate) struct Worker {
@@ -88,7 +89,7 @@ pub(crate) fn start(
         // The runtime comes after the worker and goes before it: tasks that are dropped with it still count.
         let worker = Worker::new(Arc::clone(&shared), counts, judged, lines, seed);
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-        let ended = runtime.and_then(|runtime| worker.run(&runtime, listeners));
+        let ended = runtime.and_then(|runtime| worker.run(&runtime, index, listeners));
         if ended.is_err() {
             // A listener whose worker is gone would let clients wait for nothing.
             shared.stop.send_replace(Some(Stop::at(Instant::now())));
@@ -183,27 +184,32 @@ impl Worker {
         Open(Rc::clone(self))
     }
 
-    fn run(self: Rc<Worker>, runtime: &LocalRuntime, listeners: Vec<Listener>) -> io::Result<()> {
+    fn run(self: Rc<Worker>, runtime: &LocalRuntime, index: usize, listeners: Vec<Listener>) -> io::Result<()> {
         runtime.block_on(async {
             let mut accepting = Vec::with_capacity(listeners.len());
             for listener in listeners {
                 let socket = TcpListener::from_std(listener.socket)?;
                 accepting.push(tokio::task::spawn_local(Rc::clone(&self).accept(socket, listener.begins)));
             }
+            let mut entrances = Entrances::new(&self, index);
             let mut changed = self.shared.changed.subscribe();
+            let mut gates = self.shared.gates.subscribe();
             let mut stop = self.shared.stop.subscribe();
             let mut tick = interval(HOUSEKEEPING);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while stop.borrow_and_update().is_none() {
                 // Done here and not only by the next request, so that what left the table begins to drain at once.
                 let lanes = self.lanes();
+                entrances.follow(&lanes, &gates.borrow_and_update());
                 tokio::select! {
                     _ = changed.changed() => {}
+                    _ = gates.changed() => {}
                     _ = stop.changed() => {}
                     _ = tick.tick() => lanes.close_idle(Instant::now()),
                 }
             }
             accepting.iter().for_each(tokio::task::JoinHandle::abort);
+            entrances.abandon();
             loop {
                 let Stop { by, parting } = stop.borrow_and_update().unwrap_or_else(|| Stop::at(Instant::now()));
                 self.stop.set(Some(Stop { by, parting }));
@@ -227,31 +233,44 @@ impl Worker {
         let failing = Quiet::default();
         let mut pause = ACCEPT_PAUSE.0;
         loop {
-            while self.counts.connections.get() >= self.shared.connections as u64 {
-                if full.pass().is_some() {
-                    tracing::warn!(
-                        limit = self.shared.connections,
-                        "as many connections are open as one worker may have; new ones wait (a higher limit on open \
-                         files allows more)"
-                    );
-                }
-                self.closed.notified().await;
-            }
+            self.room(&full).await;
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     pause = ACCEPT_PAUSE.0;
                     tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, peer, begins));
                 }
-                Err(error) => {
-                    if let Some(withheld) = failing.pass() {
-                        tracing::warn!(%error, withheld, "connections cannot be accepted; trying again shortly");
-                    }
-                    sleep(pause).await;
-                    pause = (pause * 2).min(ACCEPT_PAUSE.1);
-                }
+                Err(error) => pause = not_accepted(&error, &failing, pause).await,
             }
         }
     }
+
+    /// Waits until another connection may be accepted. `full` tells when it may not.
+    pub(crate) async fn room(&self, full: &Quiet) {
+        while !self.has_room() {
+            if full.pass().is_some() {
+                tracing::warn!(
+                    limit = self.shared.connections,
+                    "as many connections are open as one worker may have; new ones wait (a higher limit on open files \
+                     allows more)"
+                );
+            }
+            self.closed.notified().await;
+        }
+    }
+
+    /// Whether another connection may be accepted.
+    pub(crate) fn has_room(&self) -> bool {
+        self.counts.connections.get() < self.shared.connections as u64
+    }
+}
+
+/// Pauses for so long, because of an error. Gives how long to pause after the next one.
+pub(crate) async fn not_accepted(error: &io::Error, failing: &Quiet, pause: Duration) -> Duration {
+    if let Some(withheld) = failing.pass() {
+        tracing::warn!(%error, withheld, "connections cannot be accepted; trying again shortly");
+    }
+    sleep(pause).await;
+    (pause * 2).min(ACCEPT_PAUSE.1)
 }
 
 /// A request that waits for an instance.

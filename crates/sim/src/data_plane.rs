@@ -228,6 +228,8 @@ impl DataPlane {
             generation: self.saved.table.generation,
             listening: Vec::new(),
             listening_tls: Vec::new(),
+            listening_tcp: Vec::new(),
+            closed_tcp: Vec::new(),
             certificates: Vec::new(),
             releases: self.releases.values().cloned().collect(),
             instances: instances.into_iter().map(traffic).collect(),

@@ -8,9 +8,7 @@ use control::{
     release::Standing,
     rollout, route,
 };
-use model::{
-    Action, ActorKind, ArmRole, Ratio, ReleaseId, RouteMatch, ServiceKey, ServiceRoutes, Strategy, Time, Verdict,
-};
+use model::{Action, ActorKind, ArmRole, Claim, Ratio, ReleaseId, ServiceKey, ServiceRoutes, Strategy, Time, Verdict};
 use std::collections::BTreeMap;
 
 /// An invariant.
@@ -338,11 +336,12 @@ fn one_change(m: &Moment<'_>) -> Result<(), String> {
 }
 
 fn one_route(m: &Moment<'_>) -> Result<(), String> {
-    let mut taken: BTreeMap<RouteMatch, &ServiceKey> = BTreeMap::new();
+    let mut taken: BTreeMap<Claim, &ServiceKey> = BTreeMap::new();
     for (key, routes) in m.tables() {
-        for route in &routes.routes {
-            let other = taken.insert(route.claim(), key);
-            holds(other.is_none(), || format!("{key} and {other:?} both have {route}"))?;
+        let addresses = routes.tcp.iter().copied().map(Claim::Tcp);
+        for claim in routes.routes.iter().map(Claim::of).chain(addresses) {
+            let other = taken.insert(claim.clone(), key);
+            holds(other.is_none(), || format!("{key} and {other:?} both have {claim}"))?;
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use model::{
     AbsoluteLimit, Actor, ChangeId, EnvironmentName, OnDeadline, Ratio, ReleaseId, RouteMatch, RunSpec, ServiceKey,
     ServiceName, ServiceSpec, Span, Strategy,
 };
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 /// How long the world is troubled.
 const TROUBLE: Span = Span::minutes(8);
@@ -252,6 +252,7 @@ impl Storm {
         let percent = |n| Ratio::from_percent(n).unwrap_or_default();
         // Now and then two want the same.
         let path = if self.dice.chance(0.1) { "/".to_owned() } else { format!("/{name}") };
+        let tcp = if path == "/" { vec![SocketAddr::from(([127, 0, 0, 1], 5432))] } else { Vec::new() };
         let route = RouteMatch::prefix(None, &path);
         let mut spec = ServiceSpec {
             run: RunSpec {
@@ -267,6 +268,7 @@ impl Storm {
             },
             replicas: 1 + self.dice.below(4) as u32,
             routes: if name == "worker" { Vec::new() } else { vec![route] },
+            tcp,
             traffic: Default::default(),
             rollout: Default::default(),
         };

@@ -43,6 +43,7 @@ pub(crate) fn spec(name: &str) -> ServiceSpec {
         },
         replicas: 2,
         routes: vec![RouteMatch::prefix(Some(&format!("{name}.example")), "/")],
+        tcp: Vec::new(),
         traffic: Default::default(),
         rollout: Default::default(),
     };

@@ -7,7 +7,7 @@ pub mod phase;
 pub mod propose;
 
 use crate::{Code, Draft, Entry, Observed, Refusal, Request, State, fact, release, rollout, service, state::Next};
-use model::{Actor, ChangeId, Digest, ReleaseId, RouteMatch, ServiceKey, ServiceSpec, Strategy, Time};
+use model::{Actor, ChangeId, Claim, Digest, ReleaseId, ServiceKey, ServiceSpec, Strategy, Time};
 pub use phase::{Outcome, Phase};
 pub use propose::{Plan, PlannedChange};
 use schemars::JsonSchema;
@@ -59,12 +59,13 @@ impl Kind {
         }
     }
 
-    /// The routes it intends.
-    pub(crate) fn routes(&self) -> &[RouteMatch] {
-        match self {
-            Kind::Config { spec } => &spec.routes,
-            Kind::Deploy { .. } | Kind::Rollback { .. } | Kind::Scale { .. } | Kind::Remove => &[],
-        }
+    /// The routes and addresses it intends.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> {
+        let spec = match self {
+            Kind::Config { spec } => Some(spec),
+            Kind::Deploy { .. } | Kind::Rollback { .. } | Kind::Scale { .. } | Kind::Remove => None,
+        };
+        spec.into_iter().flat_map(|spec| spec.claims())
     }
 
     /// The artifact it names.

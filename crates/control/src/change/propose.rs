@@ -2,7 +2,7 @@
 
 use super::{Class, Fact, Kind, Phase, draft, start};
 use crate::{Code, Command, Draft, Observed, Refusal, Request, State, fact, rollout, service};
-use model::{Digest, EnvironmentName, ReleaseId, RouteMatch, ServiceKey, ServiceName, ServiceSpec, Strategy};
+use model::{Claim, Digest, EnvironmentName, ReleaseId, ServiceKey, ServiceName, ServiceSpec, Strategy};
 use policy::{Answer, Policy, Question};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -210,16 +210,17 @@ fn wanted_by_config(
 /// Puts whoever gives up a route before whoever takes it: a crash may come between any two changes of a command.
 fn in_order(state: &State, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, Refusal> {
     let present = state.services.iter().filter(|(_, s)| !s.removed);
-    let mut taken: BTreeMap<RouteMatch, ServiceKey> =
-        present.flat_map(|(key, s)| s.spec.routes.iter().map(|route| (route.claim(), key.clone()))).collect();
+    let mut taken: BTreeMap<Claim, ServiceKey> =
+        present.flat_map(|(key, s)| s.spec.claims().map(|claim| (claim, key.clone()))).collect();
     let (mut ordered, mut waiting): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|w| matches!(w.kind, Kind::Remove));
     taken.retain(|_, key| ordered.iter().all(|w| w.service != *key));
-    while let Some(next) = waiting.iter().position(|w| {
-        w.kind.routes().iter().all(|route| taken.get(&route.claim()).is_none_or(|other| *other == w.service))
-    }) {
+    while let Some(next) = waiting
+        .iter()
+        .position(|w| w.kind.claims().all(|claim| claim.against(&taken).all(|(_, other)| *other == w.service)))
+    {
         let next = waiting.remove(next);
         taken.retain(|_, key| *key != next.service);
-        taken.extend(next.kind.routes().iter().map(|route| (route.claim(), next.service.clone())));
+        taken.extend(next.kind.claims().map(|claim| (claim, next.service.clone())));
         ordered.push(next);
     }
     match waiting.first() {
@@ -427,7 +428,7 @@ pub(crate) fn planned(state: &State, key: &ServiceKey, kind: &Kind) -> Result<Pl
 }
 
 fn routes(spec: &ServiceSpec) -> String {
-    if spec.routes.is_empty() { "no route".to_owned() } else { list(spec.routes.iter().map(RouteMatch::to_string)) }
+    if spec.is_reached() { list(spec.reached_by().into_iter()) } else { "no route".to_owned() }
 }
 
 /// A list for people: a plan is read, not searched.
@@ -452,7 +453,7 @@ fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
     if old.replicas != new.replicas {
         all.push(format!("run {} instances instead of {}", new.replicas, old.replicas));
     }
-    if old.routes != new.routes {
+    if old.routes != new.routes || old.tcp != new.tcp {
         all.push(format!("answer on {} instead of {}", routes(new), routes(old)));
     }
     if old.traffic != new.traffic {

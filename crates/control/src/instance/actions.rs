@@ -70,7 +70,7 @@ pub(crate) fn longest_stop(state: &State, change: &Change) -> Span {
 fn drained(state: &State, observed: &Observed, i: &Instance, retired: Retired, now: Time) -> Option<&'static str> {
     let spec = state.services.get(&i.service).map(|s| &s.spec);
     let deadline = spec.map_or(Span::seconds(30), |s| s.traffic.drain_deadline);
-    let takes_requests = spec.is_none_or(|s| !s.routes.is_empty());
+    let takes_requests = spec.is_none_or(|s| s.is_reached());
     let knows = observed.proxy.as_ref().is_some_and(|proxy| proxy.generation >= retired.generation);
     let waited = now.since(retired.at);
     match observed.in_flight(i.id) {

@@ -41,7 +41,7 @@ impl Terms {
     /// The terms of a service for its next release.
     pub(crate) fn of(state: &State, spec: &ServiceSpec, strategy: Option<Strategy>, from: Option<ReleaseId>) -> Terms {
         let rollout = &spec.rollout;
-        let has_routes = !spec.routes.is_empty();
+        let has_routes = spec.is_reached();
         let strategy = change::propose::effective(strategy.unwrap_or(rollout.strategy), has_routes);
         // A release that answers nobody is nothing to be compared with, and nothing to go back to: whoever repairs a
         // service that is down must not wait for evidence.
@@ -187,8 +187,7 @@ impl Terms {
     }
 
     pub(crate) fn blast_radius(&self, spec: &ServiceSpec, from: Option<ReleaseId>) -> String {
-        let who =
-            if spec.routes.is_empty() { "no request is concerned; the work it does is" } else { "all its requests" };
+        let who = if spec.is_reached() { "all its requests" } else { "no request is concerned; the work it does is" };
         match (from, self.strategy) {
             (None, _) => "nobody uses it yet".to_owned(),
             (Some(_), Strategy::Canary) => {

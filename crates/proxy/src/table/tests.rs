@@ -10,6 +10,7 @@ fn table(routes: &[&str]) -> Table {
             service: format!("s{i}").parse().unwrap(),
             // `*` alone is any host here.
             routes: vec![RouteMatch::prefix((host != "*").then_some(host), path)],
+            tcp: Vec::new(),
             traffic: TrafficSpec::default(),
             arms: Vec::new(),
             guard: None,
@@ -202,6 +203,7 @@ fn a_path_alone_goes_before_a_pattern_and_conditions_before_none() {
     let services = routes.iter().enumerate().map(|(i, route)| ServiceRoutes {
         service: format!("s{i}").parse().unwrap(),
         routes: vec![route.clone()],
+        tcp: Vec::new(),
         traffic: TrafficSpec::default(),
         arms: Vec::new(),
         guard: None,

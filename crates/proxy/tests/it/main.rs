@@ -20,5 +20,6 @@ mod origins;
 mod routing;
 mod sharing;
 mod smuggling;
+mod tcp;
 mod tls;
 mod tls_only;

@@ -220,6 +220,7 @@ pub(crate) fn service(arms: Vec<Arm>) -> ServiceRoutes {
     ServiceRoutes {
         service: "shop".parse().unwrap(),
         routes: vec![RouteMatch::prefix(None, "/")],
+        tcp: Vec::new(),
         traffic: TrafficSpec::default(),
         arms,
         guard: None,

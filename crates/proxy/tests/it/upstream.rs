@@ -165,6 +165,31 @@ pub(crate) async fn rude<F: Future<Output = ()> + Send + 'static>(
     address
 }
 
+/// An upstream that does as told with each connection, whatever is said on it.
+pub(crate) async fn raw<F: Future<Output = ()> + Send + 'static>(
+    then: impl Fn(TcpStream) -> F + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(then(stream));
+        }
+    });
+    address
+}
+
+/// An upstream that says its name first, then repeats what it hears until there is no more.
+pub(crate) async fn greeting(name: &'static str) -> SocketAddr {
+    raw(move |mut stream| async move {
+        let _ = stream.write_all(format!("{name}\n").as_bytes()).await;
+        let (mut from, mut to) = stream.split();
+        let _ = tokio::io::copy(&mut from, &mut to).await;
+    })
+    .await
+}
+
 /// Reads a request head without a body. Whether there was one.
 pub(crate) async fn read_head(stream: &mut TcpStream) -> bool {
     let mut head = Vec::new();

@@ -277,6 +277,10 @@ fn data_plane(status: Option<Status>) -> Check {
     match status.and_then(|s| s.proxy) {
         None => Check::bad("data plane", "it is silent", remedy),
         Some(proxy) if !proxy.up_to_date => Check::bad("data plane", "it obeys an older table", remedy),
+        Some(proxy) if !proxy.closed_tcp.is_empty() => {
+            let closed: Vec<_> = proxy.closed_tcp.iter().map(|closed| closed.why.as_str()).collect();
+            Check::bad("data plane", closed.join("; "), "it tries again now and then; `qd status` says for whom")
+        }
         Some(proxy) => {
             let secured = proxy.listening_tls.iter().map(|address| format!("{address} with TLS"));
             let addresses: Vec<String> = proxy.listening.iter().map(ToString::to_string).chain(secured).collect();

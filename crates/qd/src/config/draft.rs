@@ -7,11 +7,10 @@ use super::{
     problem::{Fault, Faults},
 };
 use model::{
-    Check, EnvironmentName, Limits, Probe, RolloutSpec, RouteMatch, RunSpec, ServiceName, ServiceSpec, Span,
-    TrafficSpec,
+    Check, Claim, EnvironmentName, Limits, Probe, RolloutSpec, RunSpec, ServiceName, ServiceSpec, Span, TrafficSpec,
 };
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     ops::Range,
     path::PathBuf,
@@ -69,6 +68,8 @@ pub(super) struct Service {
     pub(super) secrets_file: Option<Placed<PathBuf>>,
     /// The places of `spec.routes`.
     pub(super) route_places: Vec<Range<usize>>,
+    /// The places of `spec.tcp`.
+    pub(super) tcp_places: Vec<Range<usize>>,
     /// The place of its name.
     pub(super) at: Range<usize>,
 }
@@ -88,13 +89,14 @@ impl Service {
             user: None,
         };
         let (traffic, rollout) = (TrafficSpec::default(), RolloutSpec::default());
-        let spec = ServiceSpec { run, replicas: 1, routes: Vec::new(), traffic, rollout };
-        Service { spec, ready: None, env_file: None, secrets_file: None, route_places: Vec::new(), at }
+        let spec = ServiceSpec { run, replicas: 1, routes: Vec::new(), tcp: Vec::new(), traffic, rollout };
+        let (route_places, tcp_places) = (Vec::new(), Vec::new());
+        Service { spec, ready: None, env_file: None, secrets_file: None, route_places, tcp_places, at }
     }
 
     /// How it is checked: as it says, else by its port if anyone is to reach it.
     pub(super) fn ready(&self) -> Probe {
-        let check = if self.spec.routes.is_empty() { Check::Started } else { Check::Tcp };
+        let check = if self.spec.is_reached() { Check::Tcp } else { Check::Started };
         self.ready.clone().unwrap_or(Probe { check, ..Probe::default() })
     }
 }
@@ -108,31 +110,42 @@ impl Draft {
             let what = format!("requests come in at {address} in clear already, by `listen` under [proxy]");
             faults.0.push(Fault::new(self.tls_at.clone(), what, "give one of them another port, such as 8443"));
         }
-    }
-
-    /// Complains about every route that is claimed twice.
-    pub(super) fn check_routes(&self, line_of: impl Fn(usize) -> usize, faults: &mut Faults) {
-        let mut claims: Vec<(&ServiceName, &RouteMatch, &Range<usize>)> = self
-            .services
-            .iter()
-            .flat_map(|(name, s)| s.spec.routes.iter().zip(&s.route_places).map(move |(route, at)| (name, route, at)))
-            .collect();
-        claims.sort_by_key(|(_, _, at)| at.start);
-        let mut taken = BTreeMap::new();
-        for (name, route, at) in claims {
-            match taken.entry(route.claim()) {
-                btree_map::Entry::Vacant(place) => drop(place.insert((name, at))),
-                btree_map::Entry::Occupied(first) => {
-                    let (owner, place) = first.get();
-                    let line = line_of(place.start);
-                    let what = if *owner == name {
-                        format!("{route} is already a route of {name} on line {line}")
-                    } else {
-                        format!("{owner} has the route {route} already, on line {line}")
-                    };
-                    faults.0.push(Fault::new(at.clone(), what, "give one of them another host or path"));
+        let own: Vec<_> = self.proxy.tls.iter().flat_map(|tls| &tls.listen).chain(clear).copied().collect();
+        for service in self.services.values() {
+            for (address, at) in service.spec.tcp.iter().zip(&service.tcp_places) {
+                if let Some(own) = own.iter().find(|own| Claim::Tcp(**own).excludes(&Claim::Tcp(*address))) {
+                    let what = format!("requests come in at {own} already, by `listen` under [proxy]");
+                    faults.0.push(Fault::new(at.clone(), what, "give the service another port"));
                 }
             }
+        }
+    }
+
+    /// Complains about every route and address that is claimed twice.
+    pub(super) fn check_claims(&self, line_of: impl Fn(usize) -> usize, faults: &mut Faults) {
+        let mut claims: Vec<(Claim, &ServiceName, &Range<usize>)> = Vec::new();
+        for (name, service) in &self.services {
+            let places = service.route_places.iter().chain(&service.tcp_places);
+            claims.extend(service.spec.claims().zip(places).map(|(claim, at)| (claim, name, at)));
+        }
+        claims.sort_by_key(|(_, _, at)| at.start);
+        let mut taken = BTreeMap::new();
+        for (claim, name, at) in claims {
+            let Some((theirs, (owner, place))) = claim.against(&taken).next() else {
+                taken.insert(claim, (name, at));
+                continue;
+            };
+            let line = line_of(place.start);
+            let [a, the, help] = match claim {
+                Claim::Route(_) => ["a route", "the route", "give one of them another host or path"],
+                Claim::Tcp(_) => ["an address", "the address", "give one of them another port"],
+            };
+            let what = if *owner == name {
+                format!("{theirs} is already {a} of {name} on line {line}")
+            } else {
+                format!("{owner} has {the} {theirs} already, on line {line}")
+            };
+            faults.0.push(Fault::new(at.clone(), what, help));
         }
     }
 }

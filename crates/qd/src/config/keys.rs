@@ -9,7 +9,7 @@ use super::{
     parts::{LIMITS, ROLLOUT, TRAFFIC},
     routes::read_routes,
     tls::TLS,
-    values::{loopback, read_env, read_probe, read_services},
+    values::{loopback, read_env, read_probe, read_services, read_tcp},
 };
 
 const MOST_REPLICAS: u32 = control::service::MAX_REPLICAS;
@@ -154,11 +154,18 @@ pub(super) const SERVICE: &[Key<Service>] = &[
         set: read_routes,
     },
     Key {
+        name: "tcp",
+        doc: "Addresses that the data plane listens on for it, carrying what comes as it is: for databases, brokers and all\n\
+              else that is not HTTP. Without it: none.",
+        shows: Shows::Example(r#"["127.0.0.1:5432"]"#),
+        set: read_tcp,
+    },
+    Key {
         name: "ready",
         doc: "When an instance may get requests: \"/path\" answers a GET with 200 to 399, \"tcp\" its port accepts, \"started\" it runs.\n\
               Or a table: { path = \"/healthz\", interval = \"2s\", timeout = \"1s\", failures = 3 }, with `command = [\"…\"]`\n\
               in place of `path` for a program that must exit with 0, or with neither for \"tcp\".\n\
-              A service without routes is \"started\" by default.",
+              A service without routes and addresses is \"started\" by default.",
         shows: Shows::Default(r#""tcp""#),
         set: |s, v, f| read_probe(&mut s.ready, v, f),
     },

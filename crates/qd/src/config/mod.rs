@@ -198,7 +198,7 @@ impl Config {
         let root = DeValue::Table(document.into_inner());
         key::read(keys::ROOT, &mut draft, &Node { value: &root, at: 0..text.len() }, &mut faults);
         draft.check_addresses(&mut faults);
-        draft.check_routes(|at| text[..at].matches('\n').count() + 1, &mut faults);
+        draft.check_claims(|at| text[..at].matches('\n').count() + 1, &mut faults);
         let base = path.parent().unwrap_or(Path::new(""));
         let config = finish(draft, path, base, &mut faults);
         if faults.0.is_empty() { Ok(config) } else { Err(Problems::new(path, text, faults.0)) }

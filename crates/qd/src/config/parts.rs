@@ -56,7 +56,7 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
     },
     Key {
         name: "idle_timeout",
-        doc: "How long a streaming body, WebSocket or event stream may be silent.",
+        doc: "How long a streaming body, WebSocket, event stream or TCP connection may be silent.",
         shows: Shows::Default(r#""5m""#),
         set: |t, v, f| f.put(&mut t.idle_timeout, v.span()),
     },

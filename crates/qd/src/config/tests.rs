@@ -70,6 +70,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "cpu",
         "sticky",
         "routes",
+        "tcp",
         "steps",
         "exposure",
         "certificates",
@@ -281,7 +282,7 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
               |
             2 | replicsa = 2
               | ^^^^^^^^
-              = did you mean `replicas`? known here: command, replicas, routes, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
+              = did you mean `replicas`? known here: command, replicas, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
         "#]],
     );
 }
@@ -402,6 +403,31 @@ fn two_services_on_one_route_are_refused_where_the_second_stands() {
 }
 
 #[test]
+fn an_address_is_that_of_one_service_and_not_where_requests_come_in() {
+    check(
+        "[services.b]\ntcp = [\"0.0.0.0:5432\", \"127.0.0.1:8080\"]\n[services.a]\ntcp = [\"127.0.0.1:5432\"]\n",
+        expect![[r#"
+            requests come in at 127.0.0.1:8080 already, by `listen` under [proxy]
+             --> quarterdeck.toml:2:24
+              |
+            2 | tcp = ["0.0.0.0:5432", "127.0.0.1:8080"]
+              |                        ^^^^^^^^^^^^^^^^
+              = give the service another port
+
+            b has the address tcp://0.0.0.0:5432 already, on line 2
+             --> quarterdeck.toml:4:8
+              |
+            4 | tcp = ["127.0.0.1:5432"]
+              |        ^^^^^^^^^^^^^^^^
+              = give one of them another port
+        "#]],
+    );
+    let spec = shop("tcp = [\"127.0.0.1:5432\", \"[::1]:5432\"]");
+    assert_eq!(spec.tcp, ["127.0.0.1:5432".parse().unwrap(), "[::1]:5432".parse().unwrap()]);
+    assert_eq!(spec.run.ready.check, model::Check::Tcp);
+}
+
+#[test]
 fn names_and_files_are_checked() {
     check(
         "[services.Shop]\nenv_file = \"no/such.env\"\nenv = { PORT = \"80\", N = 1 }\nroutes = [\"http://a\", 5]\n[services.b]\nenv_file = \"no/such.env\"\ncommand = \"a && b\"\n",
@@ -486,6 +512,9 @@ fn what_looks_right_and_is_impossible_is_refused() {
         "traffic = { response_headers = { \"content-length\" = \"5\" } }",
         "traffic = { response_headers = { \"x y\" = \"5\" } }",
         "traffic = { request_headers = { x = 5 } }",
+        "tcp = [\"db.localhost:5432\"]",
+        "tcp = [\"127.0.0.1:0\"]",
+        "tcp = \"127.0.0.1\"",
         "routes = [\"/a b\"]",
         "routes = [\"\"]",
         "ready = { path = \"/\", command = \"x\" }",

@@ -40,6 +40,22 @@ pub(super) fn read_services(draft: &mut Draft, node: &Node<'_>, faults: &mut Fau
     }
 }
 
+/// The addresses whose connections it gets, likewise.
+pub(super) fn read_tcp(service: &mut Service, node: &Node<'_>, faults: &mut Faults) {
+    match node.list(|item| Ok((tcp_address(item)?, item.at.clone()))) {
+        Ok(addresses) => (service.spec.tcp, service.tcp_places) = addresses.into_iter().unzip(),
+        Err(fault) => faults.0.push(fault),
+    }
+}
+
+fn tcp_address(node: &Node<'_>) -> Result<SocketAddr, Fault> {
+    let address = node.address()?;
+    if address.port() == 0 {
+        return Err(node.fault("nobody could know this port", "name the one that clients connect to, such as 5432"));
+    }
+    Ok(address)
+}
+
 /// Environment variables in the file itself.
 pub(super) fn read_env(service: &mut Service, node: &Node<'_>, faults: &mut Faults) {
     let entries = match node.table() {

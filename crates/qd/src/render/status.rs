@@ -87,7 +87,11 @@ fn service(view: &ServiceView, proxy: Option<&ProxyView>, now: Time, ink: Ink) -
     }
     let mut text = ink.flow("", head);
     text += &traffic(view, ink);
-    text += &ink.flow("  ", addresses(&view.routes, proxy));
+    let as_they_are = view.tcp.iter().map(|address| format!("tcp://{address}"));
+    text += &ink.flow("  ", addresses(&view.routes, proxy).into_iter().chain(as_they_are));
+    for closed in proxy.iter().flat_map(|proxy| &proxy.closed_tcp).filter(|closed| view.tcp.contains(&closed.address)) {
+        text += &wrap(&format!("{}: {}", ink.bad("no connection comes in"), closed.why), ink.width, "  ");
+    }
     if view.health == Health::Empty {
         text += &wrap(&format!("run it with `qd deploy {} PATH`", view.service), ink.width, "  ");
     }
@@ -102,7 +106,8 @@ fn service(view: &ServiceView, proxy: Option<&ProxyView>, now: Time, ink: Ink) -
 
 fn traffic(view: &ServiceView, ink: Ink) -> String {
     let Some(traffic) = &view.traffic else {
-        let routed = view.running.is_some() && !view.routes.is_empty();
+        let reached = !view.routes.is_empty() || !view.tcp.is_empty();
+        let routed = view.running.is_some() && reached;
         return if routed { format!("  {}\n", ink.dim("no requests lately")) } else { String::new() };
     };
     let failed = match traffic.failure_rate {

@@ -6,8 +6,8 @@ use control::{
 };
 use expect_test::{Expect, expect};
 use model::{
-    AbsoluteLimit, ArmBounds, ArmFigures, ChangeId, Digest, Evidence, Finding, InstanceId, Latencies, LatencyBounds,
-    LimitFinding, Metric, Ratio, ReleaseId, RouteMatch, Span, Strategy, Tally, Time, Verdict,
+    AbsoluteLimit, ArmBounds, ArmFigures, ChangeId, ClosedAddress, Digest, Evidence, Finding, InstanceId, Latencies,
+    LatencyBounds, LimitFinding, Metric, Ratio, ReleaseId, RouteMatch, Span, Strategy, Tally, Time, Verdict,
 };
 
 const PLAIN: Ink = Ink { colour: false, width: 80 };
@@ -39,6 +39,7 @@ fn service(health: Health, ready: u32) -> ServiceView {
         ready,
         instances: Vec::new(),
         routes: vec![RouteMatch::prefix(Some("shop.localhost"), "/"), RouteMatch::prefix(None, "/api")],
+        tcp: Vec::new(),
         traffic: Some(TrafficView {
             window: Span::seconds(30),
             per_second: 1_124.4,
@@ -140,11 +141,33 @@ fn proxy() -> ProxyView {
     ProxyView {
         listening: vec!["0.0.0.0:8080".parse().unwrap()],
         listening_tls: Vec::new(),
+        closed_tcp: Vec::new(),
         certificates: Vec::new(),
         up_to_date: true,
         connections: 12,
         unrouted: 0,
     }
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on_is_shown_with_its_service() {
+    let address = "127.0.0.1:5432".parse().unwrap();
+    let why = "127.0.0.1:5432 is already taken by another program".to_owned();
+    let db = ServiceView { routes: Vec::new(), tcp: vec![address], traffic: None, ..service(Health::Ok, 2) };
+    let proxy = ProxyView { closed_tcp: vec![ClosedAddress { address, why }], ..proxy() };
+    let view = Status { at: NOW, services: vec![db], changes: Vec::new(), proxy: Some(proxy) };
+    check(
+        &status(&view, PLAIN),
+        expect![[r#"
+        The service that runs is well.
+
+        shop  ok · REL-3 “v2” · 2 of 2 ready
+          no requests lately
+          tcp://127.0.0.1:5432
+          no connection comes in: 127.0.0.1:5432 is already taken by another program
+          `qd rollback shop` returns to REL-2
+    "#]],
+    );
 }
 
 #[test]

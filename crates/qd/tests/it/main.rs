@@ -34,4 +34,5 @@ mod rollouts;
 mod secrets;
 mod steering;
 mod streams;
+mod tcp;
 mod tls;

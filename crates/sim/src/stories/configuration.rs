@@ -177,6 +177,36 @@ fn two_services_on_one_route_are_refused() {
 }
 
 #[test]
+fn two_services_on_one_address_are_refused_and_one_may_take_over_from_the_other() {
+    let mut s = Story::with_shop_running();
+    let on = |name: &str, addresses: &[&str]| {
+        let mut spec = spec(name);
+        spec.tcp = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        spec
+    };
+    s.apply([("shop", on("shop", &["127.0.0.1:5432"]))]);
+    s.run_until_settled();
+    s.expect(expect![[r#"
+        +0.000 s  ann proposed CHG-3: config shop (plan …) — “because”
+        +0.000 s  CHG-3 started
+        +0.000 s  shop shall run 2 × on shop.example/, tcp://127.0.0.1:5432
+        +0.000 s  CHG-3 succeeded: it is in force
+    "#]]);
+    expect!["RouteTaken: cart and shop both want tcp://127.0.0.1:5432; give one of them another port"]
+        .assert_eq(&s.refused(apply([("cart", on("cart", &["127.0.0.1:5432"]))], false)));
+    // All addresses of this machine are that one, too.
+    expect!["RouteTaken: cart and shop both want tcp://0.0.0.0:5432; give one of them another port"]
+        .assert_eq(&s.refused(apply([("cart", on("cart", &["0.0.0.0:5432"]))], false)));
+    let table = control::route::table(s.state());
+    assert_eq!(table.services[0].tcp, ["127.0.0.1:5432".parse().unwrap()]);
+    // Who gives it up comes first, whatever their names are.
+    let both = [("cart", on("cart", &["0.0.0.0:5432"])), ("shop", on("shop", &["127.0.0.1:5433"]))];
+    let entries = s.try_command(apply(both, false)).unwrap();
+    let order = control::changes_of(&entries).into_iter().map(|id| s.state().changes[&id].service.clone());
+    assert_eq!(order.collect::<Vec<_>>(), [key("shop"), key("cart")]);
+}
+
+#[test]
 fn a_removal_is_not_cancelled_once_another_service_has_the_route() {
     let mut s = Story::with_shop_running();
     s.version("v1").stops_in = Span::seconds(3);

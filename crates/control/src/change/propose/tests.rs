@@ -1,8 +1,8 @@
 use super::*;
 use crate::testing::{Bench, apply, deploy, key, spec};
 use expect_test::{Expect, expect};
-use model::{AbsoluteLimit, Ratio, Span};
-use std::fmt::Write as _;
+use model::{AbsoluteLimit, Ratio, RouteMatch, Span};
+use std::{fmt::Write as _, net::SocketAddr};
 
 fn percent(n: u32) -> Ratio {
     Ratio::from_percent(n).unwrap()
@@ -358,6 +358,16 @@ fn what_could_never_run_is_refused() {
     check(
         |s| s.routes[0].path = "shop".to_owned(),
         expect!["Invalid: shop: the route path `shop` does not begin with `/`"],
+    );
+    check(
+        |s| s.tcp = vec!["127.0.0.1:0".parse().unwrap()],
+        expect![
+            "Invalid: shop: nobody could know the port of tcp://127.0.0.1:0; name the port that clients connect to, such as 127.0.0.1:5432"
+        ],
+    );
+    check(
+        |s| s.tcp = (1..18).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect(),
+        expect!["Invalid: shop: 17 TCP addresses are too many; use at most 16"],
     );
     check(
         |s| drop(s.run.env.insert("BIG".to_owned(), "x".repeat(40_000))),

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// A limit of one service.
-pub(crate) struct Gate {
+pub(crate) struct Bulkhead {
     /// What it was asked for.
     pub(crate) terms: Concurrency,
     limit: AtomicU32,
@@ -60,7 +60,7 @@ impl Priority {
 
 /// A place of one request, until it is dropped.
 pub(crate) struct Pass {
-    gate: Arc<Gate>,
+    bulkhead: Arc<Bulkhead>,
     began: Instant,
     /// How many were under way with it.
     together: u32,
@@ -76,18 +76,18 @@ pub(crate) enum Ending {
     Overloaded,
 }
 
-impl Gate {
-    pub(crate) fn new(terms: Concurrency, now: Instant) -> Gate {
+impl Bulkhead {
+    pub(crate) fn new(terms: Concurrency, now: Instant) -> Bulkhead {
         let adaptive = Adaptive::new(now);
         let limit = match terms {
             Concurrency::Fixed(limit) => limit.max(1),
             Concurrency::Adaptive => adaptive.limit(),
         };
-        Gate { terms, limit: AtomicU32::new(limit), under_way: AtomicU32::new(0), adaptive: Mutex::new(adaptive) }
+        Bulkhead { terms, limit: AtomicU32::new(limit), under_way: AtomicU32::new(0), adaptive: Mutex::new(adaptive) }
     }
 
     /// A place for a request. `None`: there is none for it.
-    pub(crate) fn enter(self: &Arc<Gate>, priority: Priority, now: Instant) -> Option<Pass> {
+    pub(crate) fn enter(self: &Arc<Bulkhead>, priority: Priority, now: Instant) -> Option<Pass> {
         let limit = self.limit.load(Relaxed);
         // Whatever matters least has one place, if nothing else is there.
         let places = (u64::from(limit) * u64::from(priority.part()) / 100).max(1);
@@ -96,7 +96,7 @@ impl Gate {
             self.under_way.fetch_sub(1, Relaxed);
             return None;
         }
-        Some(Pass { gate: Arc::clone(self), began: now, together: before + 1, ending: None })
+        Some(Pass { bulkhead: Arc::clone(self), began: now, together: before + 1, ending: None })
     }
 
     fn learn(&self, pass: &Pass, ending: Ending) {
@@ -116,15 +116,15 @@ impl Gate {
 impl Pass {
     /// How the request has ended. What is never said is not learned from.
     pub(crate) fn ended(&mut self, ending: Ending) {
-        if self.ending.replace(ending).is_none() && self.gate.terms == Concurrency::Adaptive {
-            self.gate.learn(self, ending);
+        if self.ending.replace(ending).is_none() && self.bulkhead.terms == Concurrency::Adaptive {
+            self.bulkhead.learn(self, ending);
         }
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.gate.under_way.fetch_sub(1, Relaxed);
+        self.bulkhead.under_way.fetch_sub(1, Relaxed);
     }
 }
 
@@ -132,29 +132,29 @@ impl Drop for Pass {
 mod tests {
     use super::*;
 
-    fn gate(limit: u32) -> Arc<Gate> {
-        Arc::new(Gate::new(Concurrency::Fixed(limit), Instant::now()))
+    fn bulkhead(limit: u32) -> Arc<Bulkhead> {
+        Arc::new(Bulkhead::new(Concurrency::Fixed(limit), Instant::now()))
     }
 
     #[test]
     fn the_last_places_are_for_what_matters_most() {
-        let (gate, now) = (gate(10), Instant::now());
+        let (bulkhead, now) = (bulkhead(10), Instant::now());
         let mut passes = Vec::new();
         for (priority, places) in [(Priority::Low, 7), (Priority::Usual, 9), (Priority::High, 10)] {
-            while let Some(pass) = gate.enter(priority, now) {
+            while let Some(pass) = bulkhead.enter(priority, now) {
                 passes.push(pass);
             }
             assert_eq!(passes.len(), places);
         }
         passes.truncate(6);
-        assert!(gate.enter(Priority::Low, now).is_some());
+        assert!(bulkhead.enter(Priority::Low, now).is_some());
     }
 
     #[test]
     fn there_is_always_one_place() {
-        let (gate, now) = (gate(1), Instant::now());
-        let pass = gate.enter(Priority::Low, now);
-        assert!(pass.is_some() && gate.enter(Priority::High, now).is_none());
+        let (bulkhead, now) = (bulkhead(1), Instant::now());
+        let pass = bulkhead.enter(Priority::Low, now);
+        assert!(pass.is_some() && bulkhead.enter(Priority::High, now).is_none());
     }
 
     #[test]
