@@ -18,10 +18,13 @@ pub struct Certificate {
     pub validity: Option<Validity>,
     /// What is wrong with what is there now. The one before stays in force.
     pub problem: Option<String>,
+    /// When the data plane asks for another one itself, after it has failed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<Time>,
 }
 
 /// When a certificate is valid.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Validity {
     /// From then on.
     pub from: Time,

@@ -72,10 +72,27 @@ pub struct Terms {
     pub certificates: Vec<CertificateFiles>,
     /// Whether hosts without a certificate get one that is issued here, which nobody trusts: for development.
     pub local: bool,
+    /// An authority that issues certificates for the others. `None`: nobody is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<Acme>,
     /// The port that requests in clear are sent to, as clients see it. `None`: they are carried.
     pub redirect: Option<u16>,
     /// For how long browsers shall use TLS only, once they have.
     pub hsts: Option<Hsts>,
+}
+
+/// An authority that issues certificates by ACME (RFC 8555). Whoever names one has agreed to its terms of service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acme {
+    /// The address of its directory; begins with `https://`.
+    pub directory: String,
+    /// Whom it may write to: an e-mail address.
+    pub contact: Option<String>,
+    /// PEM: who is trusted to vouch for the directory's own certificate. `None`: whoever this machine trusts.
+    pub roots: Option<PathBuf>,
+    /// The hosts that get one, in lower case. Empty: those of the routes that are public names.
+    pub hosts: Vec<String>,
 }
 
 /// What browsers are told with responses over TLS (RFC 6797).
@@ -108,6 +125,10 @@ pub struct Limits {
     pub handshakes: u32,
     /// How often is looked whether certificates have changed.
     pub look: Duration,
+    /// How long a host waits after an authority has failed it; twice as long after each further time.
+    pub acme_pause: Duration,
+    /// The first wait between two looks at how far an authority is; each further one is twice as long.
+    pub acme_poll: Duration,
     /// How long a client may take to send a request head it has begun, or the first byte of a connection.
     pub head_time: Duration,
     /// How long a connection may be idle between requests.
@@ -133,6 +154,8 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             handshakes: 1024,
             look: Duration::from_secs(2),
+            acme_pause: Duration::from_secs(60),
+            acme_poll: Duration::from_secs(1),
             head_time: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             write_stall: Duration::from_secs(60),

@@ -2,12 +2,13 @@
 //!
 //! Everything a connection needs is in one value, [`InForce`], that is replaced as a whole, so that a handshake reads one
 //! pointer. It is made by the [`keeper`], a thread of its own: it reads the terms and the files they name, reads them
-//! again when they change, and keeps what was in force when the new ones cannot be used. No key is ever part of a
-//! message, an error or a report.
+//! again when they change, asks an authority for what no file has ([`acme`]), and keeps what was in force when new ones
+//! cannot be used. No key is ever part of a message, an error or a report.
 //!
 //! TLS 1.2 and 1.3 with the cipher suites that rustls has on, HTTP/2 and HTTP/1.1 by ALPN, resumption by tickets whose
 //! keys stay in memory and are renewed every six hours.
 
+mod acme;
 pub(crate) mod certificate;
 mod dates;
 mod handshake;
@@ -23,6 +24,7 @@ pub(crate) use redirect::elsewhere;
 pub(crate) use stamp::{Stamp, read as read_file};
 
 use crate::config::Hsts;
+use acme::Shown;
 use arc_swap::{ArcSwap, Guard};
 use http::HeaderValue;
 use model::Certificate;
@@ -33,6 +35,8 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(crate) struct Plane {
     in_force: ArcSwap<InForce>,
+    /// What authorities are shown.
+    shown: Arc<Shown>,
 }
 
 /// What TLS is spoken with now.

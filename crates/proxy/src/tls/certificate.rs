@@ -43,6 +43,7 @@ pub(super) fn describe(source: &str, loaded: Option<&Loaded>, problem: Option<St
         names: loaded.map(|loaded| loaded.names.clone()).unwrap_or_default(),
         validity: loaded.map(|loaded| loaded.validity),
         problem,
+        next_try: None,
     }
 }
 
@@ -118,6 +119,12 @@ impl Loaded {
         let chain = stamp::read(&files.chain).map_err(unreadable(&chain_at))?;
         let key = stamp::read(&files.key).map_err(unreadable(&key_at))?;
         Loaded::new(&chain, &key, &chain_at, &key_at)
+    }
+
+    /// Whether it is for this host, by name or by wildcard. `host`: in lower case.
+    pub(super) fn is_for(&self, host: &str) -> bool {
+        let below = |name: &str| Some(name.strip_prefix("*.")? == host.split_once('.')?.1);
+        self.names.iter().any(|name| name == host || below(name) == Some(true))
     }
 
     /// Takes a certificate and its key, both in PEM. The last two say where they come from.

@@ -1,6 +1,6 @@
 //! How a connection with TLS begins: bounded in time and in number, and told plainly when it does not.
 
-use super::Plane;
+use super::{Plane, acme::PROTOCOL};
 use crate::{connection::linger, stream::Stream, worker::Worker};
 use std::{cell::Cell, io, rc::Rc};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
@@ -30,11 +30,17 @@ pub(crate) async fn meet(worker: &Rc<Worker>, plane: &Plane, mut stream: TcpStre
             worker.counts.refused.increment();
             stream.write_all(SENT_IN_CLEAR.as_bytes()).await?;
             linger(Stream::Clear(stream)).await;
-            return Ok(None);
+            return io::Result::Ok(None);
         }
         let config =
             plane.now().config.clone().ok_or_else(|| io::Error::other("there is no certificate to present"))?;
-        TlsAcceptor::from(config).accept(stream).await.map(Some)
+        let mut stream = TlsAcceptor::from(config).accept(stream).await?;
+        // Who speaks this has seen what it looked for, and says nothing.
+        if stream.get_ref().1.alpn_protocol() == Some(PROTOCOL) {
+            stream.shutdown().await?;
+            return Ok(None);
+        }
+        Ok(Some(stream))
     });
     match met.await {
         Ok(Ok(met)) => met.map(|stream: TlsStream<TcpStream>| Stream::Secured(Box::new(stream))),

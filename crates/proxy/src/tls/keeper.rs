@@ -5,6 +5,7 @@
 
 use super::{
     InForce, Plane,
+    acme::{self, Acme},
     certificate::{self, Loaded},
     local::Local,
     names::Names,
@@ -55,6 +56,7 @@ pub(crate) struct Keeper {
     /// Where the local authority is kept.
     local_at: PathBuf,
     local: Option<Local>,
+    acme: Acme,
     trouble: Quiet,
     tickets: Arc<dyn ProducesTickets>,
 }
@@ -78,6 +80,8 @@ impl Keeper {
             what: "random numbers for TLS session tickets",
             source: io::Error::other(error),
         })?;
+        let local_at = data_dir.join("tls");
+        let acme = Acme::new(local_at.join("acme"), Arc::clone(&plane.shown), Arc::clone(&shared));
         let mut keeper = Keeper {
             plane,
             shared,
@@ -85,8 +89,9 @@ impl Keeper {
             watch: Watch::default(),
             terms: Terms::default(),
             sources: Vec::new(),
-            local_at: data_dir.join("tls"),
+            local_at,
             local: None,
+            acme,
             trouble: Quiet::default(),
             tickets,
         };
@@ -100,10 +105,15 @@ impl Keeper {
     /// When the system gives no thread or no runtime.
     pub(crate) fn start(self) -> Result<Keeping, Error> {
         let resources = |source| Error::Resources { what: "the thread that keeps certificates", source };
-        let runtime = Builder::new_current_thread().enable_time().build().map_err(resources)?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(resources)?;
         let (end, ended) = oneshot::channel();
         let thread = thread::Builder::new().name("certificates".into());
-        let thread = thread.spawn(move || runtime.block_on(self.run(ended))).map_err(resources)?;
+        let run = move || {
+            runtime.block_on(self.run(ended));
+            // A name that is still looked up keeps nobody waiting.
+            runtime.shutdown_background();
+        };
+        let thread = thread.spawn(run).map_err(resources)?;
         Ok(Keeping { thread, end })
     }
 
@@ -117,6 +127,12 @@ impl Keeper {
                 _ = tick.tick() => self.look(),
                 // Other routes may be other hosts.
                 _ = tables.changed() => self.look(),
+                () = self.acme.ended(wall_clock) => self.look(),
+            }
+            // Whoever takes over asks from now on.
+            match *self.shared.stop.borrow() {
+                None => self.acme.ask(wall_clock()),
+                Some(_) => self.acme.rest(),
             }
         }
     }
@@ -127,6 +143,7 @@ impl Keeper {
             anew |= source.look();
         }
         anew |= self.renew_local();
+        anew |= self.look_at_authority();
         if anew {
             self.put_in_force();
         }
@@ -181,15 +198,25 @@ impl Keeper {
         })
     }
 
+    /// Whether there are other certificates from an authority, or others that should be there.
+    fn look_at_authority(&mut self) -> bool {
+        let from_files =
+            |host: &str| self.sources.iter().any(|source| source.loaded.as_ref().is_some_and(|l| l.is_for(host)));
+        self.acme.keep(self.terms.acme.as_ref(), from_files)
+    }
+
     fn put_in_force(&self) {
         let issued = self.local.as_ref().and_then(|local| Some((local, local.issued.as_ref()?)));
         let own = self.sources.iter().filter_map(|source| source.loaded.as_ref());
-        let names = Names::new(own.chain(issued.map(|(_, loaded)| loaded)), issued.map(|(_, loaded)| loaded));
-        let config = if names.is_empty() {
+        let all = own.chain(self.acme.held()).chain(issued.map(|(_, loaded)| loaded));
+        let proofs = self.acme.is_on().then(|| Arc::clone(&self.plane.shown));
+        let names = Names::new(all, issued.map(|(_, loaded)| loaded)).with_proofs(proofs);
+        // An authority that looks for a proof is answered before there is anything else to present.
+        let config = if names.is_empty() && !self.acme.is_on() {
             tracing::error!("there is no certificate to present: connections with TLS are closed");
             None
         } else {
-            match server_config(names, Arc::clone(&self.tickets)) {
+            match server_config(names, self.acme.is_on(), Arc::clone(&self.tickets)) {
                 Ok(config) => Some(Arc::new(config)),
                 Err(error) => {
                     tracing::error!(%error, "these certificates cannot be put in force; those before stay");
@@ -199,17 +226,23 @@ impl Keeper {
         };
         let local = issued
             .map(|(local, loaded)| certificate::describe(&local.trusted_at.display().to_string(), Some(loaded), None));
-        let certificates = self.sources.iter().map(Source::certificate).chain(local).collect();
+        let from_files = self.sources.iter().map(Source::certificate);
+        let certificates = from_files.chain(self.acme.certificates()).chain(local).collect();
         let Terms { redirect, hsts, .. } = self.terms;
         self.plane.in_force.store(Arc::new(InForce { config, redirect, hsts, certificates }));
     }
 }
 
-fn server_config(names: Names, tickets: Arc<dyn ProducesTickets>) -> Result<ServerConfig, rustls::Error> {
+fn server_config(
+    names: Names,
+    with_authority: bool,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let mut config =
         builder.with_protocol_versions(&[&TLS13, &TLS12])?.with_no_client_auth().with_cert_resolver(Arc::new(names));
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    let looks = with_authority.then_some(acme::PROTOCOL);
+    config.alpn_protocols = PROTOCOLS.into_iter().chain(looks).map(<[u8]>::to_vec).collect();
     // Tickets are kept by the clients; a store of our own would be a lock that all threads share.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets;

@@ -41,7 +41,7 @@ const MAX_HOSTS: usize = 100;
 
 /// Why there is no certificate for development.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(in crate::tls) enum Error {
     #[error("{} cannot be used: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("a certificate cannot be made: {0}")]
@@ -107,7 +107,7 @@ impl Local {
 }
 
 /// Whether a host is one that the authority may vouch for.
-fn is_local(host: &str) -> bool {
+pub(super) fn is_local(host: &str) -> bool {
     let top = host.rsplit('.').next().unwrap_or(host);
     TOPS.iter().any(|known| top.eq_ignore_ascii_case(known))
 }
@@ -155,7 +155,7 @@ fn set_dates(params: &mut CertificateParams, now: Time, days: u64) {
 }
 
 /// Puts a whole file in place, for nobody else from its first byte on where the mode says so.
-fn keep(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+pub(super) fn keep(path: &Path, mode: u32, text: &str) -> io::Result<()> {
     let staged = path.with_extension("new");
     // What a crash has left may have another mode.
     match fs::remove_file(&staged) {
@@ -165,7 +165,11 @@ fn keep(path: &Path, mode: u32, text: &str) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).mode(mode).open(&staged)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&staged, path)
+    fs::rename(&staged, path)?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Which certificate a client gets: by the host it names, never changed once made.
 
-use super::certificate::Loaded;
+use super::{
+    acme::{Shown, is_look},
+    certificate::Loaded,
+};
 use rustls::{
     SignatureScheme,
     server::{ClientHello, ResolvesServerCert},
@@ -22,6 +25,8 @@ pub(super) struct Names {
     first: Vec<Arc<CertifiedKey>>,
     /// For hosts that have none. Without it they are refused.
     others: Option<Arc<CertifiedKey>>,
+    /// For authorities that look for a proof. `None`: there are none.
+    proofs: Option<Arc<Shown>>,
 }
 
 impl Names {
@@ -40,6 +45,11 @@ impl Names {
             names.first.push(Arc::clone(&certificate.key));
         }
         names
+    }
+
+    /// Likewise, for authorities that look for a proof, too.
+    pub(super) fn with_proofs(self, proofs: Option<Arc<Shown>>) -> Names {
+        Names { proofs, ..self }
     }
 
     /// Whether there is none.
@@ -67,6 +77,9 @@ impl Names {
 
 impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(proofs) = self.proofs.as_ref().filter(|_| is_look(&hello)) {
+            return proofs.certificate(hello.server_name());
+        }
         let found = self.choose(hello.server_name(), hello.signature_schemes());
         if found.is_none() {
             tracing::debug!(host = hello.server_name(), "a client asks for a host that has no certificate");

@@ -1,4 +1,5 @@
-//! Where a request that came in clear is sent to instead.
+//! Which requests in clear are answered here: those of an authority that looks for a proof, and those that are to be sent
+//! again with TLS.
 
 use crate::{body::Content, listen::Begins, origin::Origin, refusal::Refusal, worker::Worker};
 use http::{
@@ -22,7 +23,8 @@ enum InClear {
     Nowhere,
 }
 
-/// The answer to a request that came in clear and is to be sent again with TLS; `None`: it is carried.
+/// The answer to a request that came in clear and is not for any service: it looks for a proof, or is to be sent again with
+/// TLS. `None`: it is carried.
 ///
 /// # Errors
 /// When it names no host that it could be sent to.
@@ -35,6 +37,9 @@ pub(crate) fn elsewhere(
     let Some(plane) = worker.shared.tls.as_ref().filter(|_| origin.scheme == Begins::InClear.scheme()) else {
         return Ok(None);
     };
+    if let Some(proof) = plane.shown.answer(target) {
+        return Ok(Some(proof));
+    }
     let Some(port) = plane.now().redirect else { return Ok(None) };
     match redirected(host, target, &origin.address, port) {
         InClear::Carried => Ok(None),

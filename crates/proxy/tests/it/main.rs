@@ -7,6 +7,7 @@ mod pki;
 mod rig;
 mod upstream;
 
+mod acme;
 mod compression;
 mod control;
 mod draining;

@@ -1,7 +1,7 @@
 //! An authority of our own and what it issues, in files, and clients that trust it and nobody else.
 
 use crate::rig::{Rig, soon};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     crypto::ring,
@@ -20,6 +20,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    pem: String,
 }
 
 impl Authority {
@@ -27,17 +28,33 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap().der().clone();
-        Authority { issuer: Issuer::new(params, key), certificate }
+        let certificate = params.self_signed(&key).unwrap();
+        let (pem, certificate) = (certificate.pem(), certificate.der().clone());
+        Authority { issuer: Issuer::new(params, key), certificate, pem }
     }
 
     /// A certificate for these hosts and its key, both as PEM.
     pub(crate) fn issue(&self, hosts: &[&str], adjust: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let key = KeyPair::generate().unwrap();
+        (self.sign(hosts, &key, adjust), key.serialize_pem())
+    }
+
+    /// A certificate for these hosts and somebody's key, as PEM.
+    pub(crate) fn sign(
+        &self,
+        hosts: &[&str],
+        key: &impl PublicKeyData,
+        adjust: impl FnOnce(&mut CertificateParams),
+    ) -> String {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
         adjust(&mut params);
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+        params.signed_by(key, &self.issuer).unwrap().pem()
+    }
+
+    /// Its own certificate, as PEM.
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
     }
 
     /// A client that trusts this authority and agrees on one of these protocols.

@@ -8,6 +8,7 @@
 //! Start reading at [`Config`], then [`keys`].
 
 mod access_log;
+mod acme;
 mod draft;
 mod env_file;
 mod key;

@@ -74,6 +74,11 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "steps",
         "exposure",
         "certificates",
+        "agreed",
+        "contact",
+        "directory",
+        "roots",
+        "hosts",
         "client_rate",
         "request_headers",
         "response_headers",
@@ -91,6 +96,55 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         !examples.contains(&name) && key != "listen = \"127.0.0.1:7777\""
     };
     assert_eq!(good(&with_route(uncommented(is_default))), base);
+}
+
+#[test]
+fn an_authority_is_asked_once_its_terms_are_agreed_to() {
+    let acme = |text: &str| good(&format!("[proxy.tls.acme]\n{text}")).proxy.tls.and_then(|tls| tls.terms.acme);
+    let agreed = acme("agreed = true").unwrap();
+    assert_eq!(agreed.directory, "https://acme-v02.api.letsencrypt.org/directory");
+    assert_eq!((agreed.contact, agreed.roots, agreed.hosts.len()), (None, None, 0));
+    let text = "agreed = true\ncontact = \"mailto:a@b.com\"\nroots = \"ca.pem\"\nhosts = [\"Shop.Internal\"]";
+    let all = acme(text).unwrap();
+    assert_eq!((all.contact.as_deref(), &all.hosts[..]), (Some("a@b.com"), &["shop.internal".to_owned()][..]));
+    assert_eq!(all.roots.as_deref(), Some(Path::new("ca.pem")));
+    assert_eq!(acme(""), None);
+    check(
+        "[proxy.tls.acme]\ncontact = \"ops@example.com\"\n",
+        expect![[r#"
+        the terms of service of the authority are not agreed to, and it issues to nobody else
+         --> quarterdeck.toml:1:1
+          |
+        1 | [proxy.tls.acme]
+          | ^^^^^^^^^^^^^^^^
+          = read those that https://acme-v02.api.letsencrypt.org/directory links to, and write agreed = true
+    "#]],
+    );
+    check(
+        "[proxy.tls.acme]\nagreed = true\ncontact = \"ops\"\ndirectory = \"http://ca.example\"\nhosts = [\"*.a.com\", \"192.0.2.1\"]\n",
+        expect![[r#"
+            `ops` is not one e-mail address
+             --> quarterdeck.toml:3:11
+              |
+            3 | contact = "ops"
+              |           ^^^^^
+              = for example "ops@example.com"
+
+            `http://ca.example` is not an address that begins with https://
+             --> quarterdeck.toml:4:13
+              |
+            4 | directory = "http://ca.example"
+              |             ^^^^^^^^^^^^^^^^^^^
+              = for example "https://acme-v02.api.letsencrypt.org/directory"
+
+            `*.a.com` is not a host that can get a certificate
+             --> quarterdeck.toml:5:10
+              |
+            5 | hosts = ["*.a.com", "192.0.2.1"]
+              |          ^^^^^^^^^
+              = that takes a proof by DNS, which is not made here; name each host, or give a certificate from files
+        "#]],
+    );
 }
 
 #[test]

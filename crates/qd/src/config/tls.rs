@@ -1,7 +1,9 @@
-//! The keys of `[proxy.tls]`. A certificate is what turns TLS on: one from files, or those for development.
+//! The keys of `[proxy.tls]`. A certificate is what turns TLS on: one from files, those of an authority, or those for
+//! development.
 
 use super::{
-    key::{Key, Shows, read},
+    acme::{ACME, read_acme},
+    key::{Key, Shows, read, write_reference},
     node::Node,
     problem::{Fault, Faults},
 };
@@ -40,7 +42,7 @@ impl Default for Tls {
 impl Tls {
     /// Whether there is something to present.
     pub(super) fn is_on(&self) -> bool {
-        self.terms.local || !self.terms.certificates.is_empty()
+        self.terms.local || self.terms.acme.is_some() || !self.terms.certificates.is_empty()
     }
 
     /// With every file as seen from the directory `base`, and with what follows from several keys.
@@ -51,6 +53,9 @@ impl Tls {
         for files in &mut self.terms.certificates {
             files.chain = base.join(&files.chain);
             files.key = base.join(&files.key);
+        }
+        if let Some(roots) = self.terms.acme.as_mut().and_then(|acme| acme.roots.as_mut()) {
+            *roots = base.join(&*roots);
         }
         self
     }
@@ -97,6 +102,13 @@ pub(super) const TLS: &[Key<Tls>] = &[
         doc: "Whether that is for every host below theirs, too.",
         shows: Shows::Default("false"),
         set: |t, v, f| f.put(&mut t.hsts_subdomains, v.truth()),
+    },
+    Key {
+        name: "acme",
+        doc: "Certificates from an authority, by ACME: asked for, kept in the data directory and renewed by the data plane. The authority\n\
+              must reach one address of [proxy] by port 80, or one of [proxy.tls] by port 443.",
+        shows: Shows::Table(|out, path| write_reference(out, path, ACME)),
+        set: |t, v, f| read_acme(&mut t.terms.acme, v, f),
     },
 ];
 

@@ -1,6 +1,6 @@
 //! What is wrong with a certificate of the data plane, if anything is.
 
-use model::{Certificate, Standing, Time};
+use model::{Certificate, Span, Standing, Time};
 
 /// Trouble with a certificate.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,7 +17,10 @@ pub(crate) fn trouble(certificate: &Certificate, now: Time) -> Option<Trouble> {
     let problem = certificate.problem.as_ref();
     let Some(validity) = certificate.validity else {
         let why = problem.map_or("it was not obtained yet", String::as_str);
-        return Some(Trouble { harms: true, text: format!("{source}: no certificate: {why}") });
+        return Some(Trouble {
+            harms: true,
+            text: format!("{source}: no certificate: {why}{}", next_try(certificate, now)),
+        });
     };
     let hosts = certificate.names.join(", ");
     let (harms, standing) = match validity.standing(now) {
@@ -29,23 +32,41 @@ pub(crate) fn trouble(certificate: &Certificate, now: Time) -> Option<Trouble> {
             (true, format!("begins in {until}, and clients refuse it until then: check the machine's clock"))
         }
     };
-    let new = problem.map_or(String::new(), |problem| format!("; the new one cannot be used: {problem}"));
+    let new = match (problem, certificate.next_try) {
+        (None, _) => String::new(),
+        (Some(problem), None) => format!("; the new one cannot be used: {problem}"),
+        (Some(problem), Some(_)) => format!("; there is no new one: {problem}{}", next_try(certificate, now)),
+    };
     Some(Trouble { harms, text: format!("{source}: the certificate for {hosts} {standing}{new}") })
+}
+
+/// When the data plane tries again by itself.
+fn next_try(certificate: &Certificate, now: Time) -> String {
+    let wait = certificate.next_try.map(|at| at.since(now));
+    wait.map_or(String::new(), |wait| match Span(wait.0 / 1000 * 1000) {
+        Span::ZERO => "; the next try is under way".to_owned(),
+        wait => format!("; next try in {wait}"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Span, Validity};
+    use model::Validity;
 
     const DAY: u64 = 86_400_000;
 
     fn check(until: Option<u64>, problem: Option<&str>, expected: Option<(bool, &str)>) {
+        check_next(until, problem, None, expected);
+    }
+
+    fn check_next(until: Option<u64>, problem: Option<&str>, next_try: Option<u64>, expected: Option<(bool, &str)>) {
         let certificate = Certificate {
             source: "shop.pem".to_owned(),
             names: vec!["shop.test".to_owned(), "www.shop.test".to_owned()],
             validity: until.map(|days| Validity { from: Time(0), until: Time(days * DAY) }),
             problem: problem.map(str::to_owned),
+            next_try: next_try.map(|seconds| Time(80 * DAY + seconds * 1000)),
         };
         let found = trouble(&certificate, Time(80 * DAY) + Span::ZERO);
         assert_eq!(found.as_ref().map(|t| (t.harms, t.text.as_str())), expected);
@@ -63,5 +84,13 @@ mod tests {
                       the new one cannot be used: it is damaged";
         check(Some(170), Some("it is damaged"), Some((false, broken)));
         check(None, Some("shop.pem cannot be read"), Some((true, "shop.pem: no certificate: shop.pem cannot be read")));
+        check(None, None, Some((true, "shop.pem: no certificate: it was not obtained yet")));
+        let later = "shop.pem: no certificate: it is refused; next try in 4m 5s";
+        check_next(None, Some("it is refused"), Some(245), Some((true, later)));
+        let now = "shop.pem: no certificate: it is refused; the next try is under way";
+        check_next(None, Some("it is refused"), Some(0), Some((true, now)));
+        let renewal = "shop.pem: the certificate for shop.test, www.shop.test ends in 5d: renew it; \
+                       there is no new one: it is refused; next try in 1h";
+        check_next(Some(85), Some("it is refused"), Some(3600), Some((false, renewal)));
     }
 }
