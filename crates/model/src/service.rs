@@ -140,6 +140,9 @@ pub struct TrafficSpec {
     /// For how long a new instance gets fewer requests than the others. Zero: it gets as many at once.
     #[serde(default = "Span::zero", skip_serializing_if = "Span::is_zero")]
     pub slow_start: Span,
+    /// Whether it answers only clients that have shown a certificate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub client_certificate: bool,
     /// Whether responses are compressed that an instance sends as they are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compress: bool,
@@ -165,6 +168,7 @@ impl Default for TrafficSpec {
             max_body: Bytes::mib(1024),
             client_rate: None,
             concurrency: None,
+            client_certificate: false,
             compress: false,
             balance: Balance::Least,
             slow_start: Span::ZERO,

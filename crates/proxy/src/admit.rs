@@ -79,6 +79,9 @@ pub(crate) async fn admit(
             Way::As(target) => Some(target),
             Way::Elsewhere(to, status) => return Err(Refusal::Moved(to, status)),
         };
+        if service.traffic.client_certificate && origin.certificate.is_none() {
+            return Err(Refusal::Stranger(service.key.clone()));
+        }
         if let Some(notice) = &service.traffic.maintenance {
             return Err(Refusal::Maintenance(notice.clone()));
         }

@@ -75,6 +75,9 @@ pub struct Terms {
     /// An authority that issues certificates for the others. `None`: nobody is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acme: Option<Acme>,
+    /// Whom clients must be known to. `None`: they are not asked who they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Clients>,
     /// The port that requests in clear are sent to, as clients see it. `None`: they are carried.
     pub redirect: Option<u16>,
     /// For how long browsers shall use TLS only, once they have.
@@ -93,6 +96,26 @@ pub struct Acme {
     pub roots: Option<PathBuf>,
     /// The hosts that get one, in lower case. Empty: those of the routes that are public names.
     pub hosts: Vec<String>,
+}
+
+/// Certificates of clients.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clients {
+    /// PEM: the authorities that are believed about who a client is.
+    pub authorities: PathBuf,
+    /// Who must have one.
+    pub wanted: Wanted,
+}
+
+/// Who must have a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// Every client, or there is no connection.
+    Always,
+    /// Those of services that ask for one.
+    WhereAsked,
 }
 
 /// What browsers are told with responses over TLS (RFC 6797).

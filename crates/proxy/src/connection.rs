@@ -104,6 +104,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
         }
         (Begins::InClear, _) | (Begins::WithTls, None) => Stream::Clear(stream),
     };
+    let certificate = stream.certificate().and_then(tls::told);
     let hsts = match (begins, &worker.shared.tls) {
         (Begins::WithTls, Some(plane)) => plane.hsts(),
         (Begins::InClear, _) | (Begins::WithTls, None) => None,
@@ -111,7 +112,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
     let streams = Streams::new(worker.shared.limits.write_stall);
     let client = Rc::new(Client {
         worker,
-        origin: Origin::new(announced.unwrap_or(peer), begins.scheme()),
+        origin: Origin { certificate, ..Origin::new(announced.unwrap_or(peer), begins.scheme()) },
         is_believed,
         hsts,
         pace: Pace::new(),

@@ -95,7 +95,7 @@ pub(crate) async fn serve(
 pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
     let counts = &client.worker.counts;
     match refusal {
-        Refusal::BadHost | Refusal::Connect | Refusal::Coding => counts.refused.increment(),
+        Refusal::BadHost | Refusal::Connect | Refusal::Coding | Refusal::Stranger(_) => counts.refused.increment(),
         Refusal::TooLarge(..) | Refusal::TooSlow => {
             client.answered_early.set(true);
             counts.refused.increment();

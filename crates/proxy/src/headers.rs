@@ -6,7 +6,7 @@
 
 use crate::{
     assign::Random,
-    origin::{FORWARDED_FOR, FORWARDED_PROTO, Origin},
+    origin::{CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_FOR, FORWARDED_PROTO, Origin},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -50,6 +50,11 @@ pub(crate) fn forward_request(
     }
     headers.insert(&FORWARDED_FOR, origin.address.clone());
     headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    headers.remove(&CLIENT_CERT);
+    headers.remove(&CLIENT_CERT_CHAIN);
+    if let Some(certificate) = &origin.certificate {
+        headers.insert(&CLIENT_CERT, certificate.clone());
+    }
     headers.insert(FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
     if !headers.contains_key(TRACEPARENT)

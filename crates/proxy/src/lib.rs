@@ -64,7 +64,7 @@ mod upstream;
 mod websocket;
 mod worker;
 
-pub use config::{Acme, CertificateFiles, Config, Hsts, Limits, Terms, Tls};
+pub use config::{Acme, CertificateFiles, Clients, Config, Hsts, Limits, Terms, Tls, Wanted};
 pub use error::Error;
 pub use settings::{AccessLog, LogFormat, Settings};
 pub use tls::certificate::{Inspected, inspect};

@@ -12,6 +12,8 @@ use std::{
 };
 
 pub(crate) static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+pub(crate) static CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 pub(crate) static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The most hops that are looked at.
@@ -26,13 +28,15 @@ pub(crate) struct Origin {
     pub(crate) address: HeaderValue,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
+    /// The certificate that it has shown, as instances are told it.
+    pub(crate) certificate: Option<HeaderValue>,
 }
 
 impl Origin {
     /// Of whatever comes on a connection.
     pub(crate) fn new(ip: IpAddr, scheme: &'static str) -> Origin {
         let address = HeaderValue::from_str(&ip.to_canonical().to_string());
-        Origin { ip, address: address.unwrap_or(HeaderValue::from_static("unknown")), scheme }
+        Origin { ip, address: address.unwrap_or(HeaderValue::from_static("unknown")), scheme, certificate: None }
     }
 
     /// Of a request.

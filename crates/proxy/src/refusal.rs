@@ -48,6 +48,8 @@ pub(crate) enum Refusal {
     Drained(ServiceKey),
     #[error("{0} did not answer within {1}.")]
     Timeout(ServiceKey, Span),
+    #[error("{0} answers only clients with a certificate that it knows the authority of.")]
+    Stranger(ServiceKey),
     #[error("This is found elsewhere.")]
     Moved(HeaderValue, StatusCode),
     /// With what the service says itself.
@@ -83,6 +85,7 @@ impl Refusal {
             | Refusal::Drained(_)
             | Refusal::Maintenance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Moved(_, status) => *status,
+            Refusal::Stranger(_) => StatusCode::FORBIDDEN,
             Refusal::Unreachable(_) | Refusal::Reset(_) => StatusCode::BAD_GATEWAY,
             Refusal::Timeout(..) => StatusCode::GATEWAY_TIMEOUT,
         }

@@ -46,6 +46,14 @@ impl Stream {
         }
     }
 
+    /// The certificate that the client has shown, in DER. It has been checked.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        match self {
+            Stream::Clear(_) => None,
+            Stream::Secured(stream) => stream.get_ref().1.peer_certificates()?.first().map(|shown| shown.as_ref()),
+        }
+    }
+
     /// Whether what is flushed has left this process. In clear there is nothing to flush.
     pub(crate) fn holds_back(&self) -> bool {
         match self {

@@ -10,6 +10,7 @@
 
 mod acme;
 pub(crate) mod certificate;
+mod clients;
 mod dates;
 mod handshake;
 mod keeper;
@@ -18,6 +19,7 @@ mod names;
 mod redirect;
 mod stamp;
 
+pub(crate) use clients::told;
 pub(crate) use handshake::{Room, meet};
 pub(crate) use keeper::{Keeper, Keeping};
 pub(crate) use redirect::elsewhere;

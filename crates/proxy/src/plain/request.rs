@@ -101,6 +101,9 @@ impl<'b> Plain<'b> {
         field::write(&mut head, "x-forwarded-for", origin.address.as_bytes());
         field::write(&mut head, "x-forwarded-proto", origin.scheme.as_bytes());
         field::write(&mut head, "x-forwarded-host", self.host);
+        if let Some(certificate) = &origin.certificate {
+            field::write(&mut head, "client-cert", certificate.as_bytes());
+        }
         if !self.traced {
             field::write(&mut head, "traceparent", &traceparent(random));
         }
@@ -145,10 +148,12 @@ fn is_shown(byte: u8) -> bool {
 
 /// What instances are told by us, whatever clients say.
 fn is_said_by_us(name: &str) -> bool {
-    name.len() >= 15 && name.as_bytes()[..11].eq_ignore_ascii_case(b"x-forwarded") && {
-        let rest = &name[11..];
-        is(rest, "-for") || is(rest, "-host") || is(rest, "-proto")
-    }
+    is(name, "client-cert")
+        || is(name, "client-cert-chain")
+        || name.len() >= 15 && name.as_bytes()[..11].eq_ignore_ascii_case(b"x-forwarded") && {
+            let rest = &name[11..];
+            is(rest, "-for") || is(rest, "-host") || is(rest, "-proto")
+        }
 }
 
 #[cfg(test)]

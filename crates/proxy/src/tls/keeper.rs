@@ -7,6 +7,7 @@ use super::{
     InForce, Plane,
     acme::{self, Acme},
     certificate::{self, Loaded},
+    clients::Believed,
     local::Local,
     names::Names,
     stamp::{self, Stamp},
@@ -22,7 +23,7 @@ use model::{Certificate, Standing, Time};
 use rustls::{
     ServerConfig,
     crypto::ring::{self, Ticketer},
-    server::{NoServerSessionStorage, ProducesTickets},
+    server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
 use std::{
@@ -57,6 +58,7 @@ pub(crate) struct Keeper {
     local_at: PathBuf,
     local: Option<Local>,
     acme: Acme,
+    believed: Believed,
     trouble: Quiet,
     tickets: Arc<dyn ProducesTickets>,
 }
@@ -92,6 +94,7 @@ impl Keeper {
             local_at,
             local: None,
             acme,
+            believed: Believed::default(),
             trouble: Quiet::default(),
             tickets,
         };
@@ -143,6 +146,10 @@ impl Keeper {
             anew |= source.look();
         }
         anew |= self.renew_local();
+        if self.believed.keep(self.terms.clients.as_ref()) {
+            self.renew_tickets();
+            anew = true;
+        }
         anew |= self.look_at_authority();
         if anew {
             self.put_in_force();
@@ -205,18 +212,31 @@ impl Keeper {
         self.acme.keep(self.terms.acme.as_ref(), from_files)
     }
 
+    /// Nobody who was believed before resumes as somebody who is believed now.
+    fn renew_tickets(&mut self) {
+        match Ticketer::new() {
+            Ok(tickets) => self.tickets = tickets,
+            Err(error) => tracing::error!(%error, "there are no random numbers for TLS session tickets"),
+        }
+    }
+
     fn put_in_force(&self) {
         let issued = self.local.as_ref().and_then(|local| Some((local, local.issued.as_ref()?)));
         let own = self.sources.iter().filter_map(|source| source.loaded.as_ref());
         let all = own.chain(self.acme.held()).chain(issued.map(|(_, loaded)| loaded));
         let proofs = self.acme.is_on().then(|| Arc::clone(&self.plane.shown));
         let names = Names::new(all, issued.map(|(_, loaded)| loaded)).with_proofs(proofs);
+        let verifier = self.believed.verifier();
         // An authority that looks for a proof is answered before there is anything else to present.
-        let config = if names.is_empty() && !self.acme.is_on() {
+        let config = if let Err(error) = &verifier {
+            tracing::error!(%error, "clients cannot be checked: connections with TLS are closed");
+            None
+        } else if names.is_empty() && !self.acme.is_on() {
             tracing::error!("there is no certificate to present: connections with TLS are closed");
             None
         } else {
-            match server_config(names, self.acme.is_on(), Arc::clone(&self.tickets)) {
+            let verifier = verifier.ok().flatten().unwrap_or_else(WebPkiClientVerifier::no_client_auth);
+            match server_config(names, verifier, self.acme.is_on(), Arc::clone(&self.tickets)) {
                 Ok(config) => Some(Arc::new(config)),
                 Err(error) => {
                     tracing::error!(%error, "these certificates cannot be put in force; those before stay");
@@ -235,12 +255,15 @@ impl Keeper {
 
 fn server_config(
     names: Names,
+    verifier: Arc<dyn ClientCertVerifier>,
     with_authority: bool,
     tickets: Arc<dyn ProducesTickets>,
 ) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let mut config =
-        builder.with_protocol_versions(&[&TLS13, &TLS12])?.with_no_client_auth().with_cert_resolver(Arc::new(names));
+    let mut config = builder
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(names));
     let looks = with_authority.then_some(acme::PROTOCOL);
     config.alpn_protocols = PROTOCOLS.into_iter().chain(looks).map(<[u8]>::to_vec).collect();
     // Tickets are kept by the clients; a store of our own would be a lock that all threads share.
@@ -315,17 +338,18 @@ impl Source {
 }
 
 /// The stamps of one or two files.
-type Stamps = [Option<Stamp>; 2];
+pub(super) type Stamps = [Option<Stamp>; 2];
 
 /// When files are to be read: at first, and when they have changed and stayed so from one look to the next.
 #[derive(Default)]
-struct Watch {
+pub(super) struct Watch {
     last: Option<Stamps>,
     read: Option<Stamps>,
 }
 
 impl Watch {
-    fn is_due(&mut self, now: Stamps) -> bool {
+    /// Whether they are to be read now.
+    pub(super) fn is_due(&mut self, now: Stamps) -> bool {
         let settled = self.last.is_none_or(|last| last == now);
         self.last = Some(now);
         if !settled || self.read == Some(now) {

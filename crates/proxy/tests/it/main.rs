@@ -8,6 +8,7 @@ mod rig;
 mod upstream;
 
 mod acme;
+mod client_certificates;
 mod compression;
 mod control;
 mod draining;

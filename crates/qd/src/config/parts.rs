@@ -102,6 +102,12 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
         set: |t, v, f| f.put(&mut t.slow_start, v.span_or_zero()),
     },
     Key {
+        name: "client_certificate",
+        doc: "Whether it answers only clients that have shown a certificate, by the authorities under [proxy.tls]; others get 403.",
+        shows: Shows::Default("false"),
+        set: |t, v, f| f.put(&mut t.client_certificate, v.truth()),
+    },
+    Key {
         name: "compress",
         doc: "Whether texts that an instance sends as they are go to clients that take it as zstd, brotli or gzip.",
         shows: Shows::Default("false"),

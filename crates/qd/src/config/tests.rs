@@ -83,6 +83,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "request_headers",
         "response_headers",
         "maintenance",
+        "client_authorities",
         "concurrency",
         "forwarded_by",
         "proxy_protocol_from",

@@ -8,7 +8,7 @@ use super::{
     problem::{Fault, Faults},
 };
 use model::Span;
-use proxy::{CertificateFiles, Hsts, Terms};
+use proxy::{CertificateFiles, Clients, Hsts, Terms, Wanted};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -25,7 +25,11 @@ pub(crate) struct Tls {
     redirect: bool,
     hsts: Option<Span>,
     hsts_subdomains: bool,
+    client_authorities: Option<PathBuf>,
+    clients_wanted: Wanted,
 }
+
+const WANTED: &[(&str, Wanted)] = &[("asked", Wanted::WhereAsked), ("always", Wanted::Always)];
 
 impl Default for Tls {
     fn default() -> Tls {
@@ -35,6 +39,8 @@ impl Default for Tls {
             redirect: false,
             hsts: None,
             hsts_subdomains: false,
+            client_authorities: None,
+            clients_wanted: Wanted::WhereAsked,
         }
     }
 }
@@ -50,6 +56,9 @@ impl Tls {
         let ours = self.listen.first().filter(|_| self.redirect).map(SocketAddr::port);
         self.terms.redirect = self.terms.redirect.or(ours);
         self.terms.hsts = self.hsts.map(|max_age| Hsts { max_age, subdomains: self.hsts_subdomains });
+        let wanted = self.clients_wanted;
+        let authorities = self.client_authorities.as_ref().map(|file| base.join(file));
+        self.terms.clients = authorities.map(|authorities| Clients { authorities, wanted });
         for files in &mut self.terms.certificates {
             files.chain = base.join(&files.chain);
             files.key = base.join(&files.key);
@@ -75,6 +84,19 @@ pub(super) const TLS: &[Key<Tls>] = &[
               Keep keys out of version control, with mode 0600.",
         shows: Shows::Example(r#"[{ chain = "shop.pem", key = "shop.key" }]"#),
         set: read_certificates,
+    },
+    Key {
+        name: "client_authorities",
+        doc: "A PEM file with the authorities that are believed about who a client is. Instances see the certificate that a client has\n\
+              shown as `client-cert` (RFC 9440). Without it: clients are not asked for one.",
+        shows: Shows::Example(r#""clients.pem""#),
+        set: |t, v, f| f.put(&mut t.client_authorities, v.path().map(Some)),
+    },
+    Key {
+        name: "client_certificates",
+        doc: "Who must have one: \"asked\", the clients of services with `client_certificate`, or \"always\", everybody.",
+        shows: Shows::Default(r#""asked""#),
+        set: |t, v, f| f.put(&mut t.clients_wanted, v.one_of(WANTED)),
     },
     Key {
         name: "local",
