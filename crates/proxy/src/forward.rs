@@ -80,6 +80,9 @@ pub(crate) async fn serve(
     };
     if let Some(record) = &mut record {
         record.status(response.status().as_u16());
+        if let Content::Text(text) = response.body() {
+            record.sent(text.len());
+        }
     }
     if is_http1 && client.worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -129,6 +129,15 @@ impl Loaded {
 
     /// Takes a certificate and its key, both in PEM. The last two say where they come from.
     pub(super) fn new(chain: &[u8], key: &[u8], chain_at: &str, key_at: &str) -> Result<Loaded, Unusable> {
+        let loaded = Loaded::of_anybody(chain, key, chain_at, key_at)?;
+        if loaded.names.is_empty() {
+            return Err(Unusable::NoNames(chain_at.to_owned()));
+        }
+        Ok(loaded)
+    }
+
+    /// Likewise, though it may name no host but addresses.
+    pub(super) fn of_anybody(chain: &[u8], key: &[u8], chain_at: &str, key_at: &str) -> Result<Loaded, Unusable> {
         let chain_at = || chain_at.to_owned();
         let certificates = CertificateDer::pem_slice_iter(chain).take(MAX_CHAIN + 1).collect::<Result<Vec<_>, _>>();
         let certificates = certificates.map_err(|_| Unusable::NotPem(chain_at()))?;
@@ -138,9 +147,6 @@ impl Loaded {
         let first = certificates.first().ok_or_else(|| Unusable::NoCertificate(chain_at()))?;
         let validity = dates::validity(first).ok_or_else(|| Unusable::Malformed(chain_at()))?;
         let names = names(first).ok_or_else(|| Unusable::Malformed(chain_at()))?;
-        if names.is_empty() {
-            return Err(Unusable::NoNames(chain_at()));
-        }
         let key = private_key(key, key_at)?;
         let signing = ring::sign::any_supported_type(&key).map_err(|_| Unusable::UnknownKey(key_at.to_owned()))?;
         let key = CertifiedKey::new(certificates, signing);

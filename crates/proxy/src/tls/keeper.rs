@@ -223,7 +223,9 @@ impl Keeper {
     fn put_in_force(&self) {
         let issued = self.local.as_ref().and_then(|local| Some((local, local.issued.as_ref()?)));
         let own = self.sources.iter().filter_map(|source| source.loaded.as_ref());
-        let all = own.chain(self.acme.held()).chain(issued.map(|(_, loaded)| loaded));
+        // Who names no host was told an address.
+        let addressed = self.local.as_ref().and_then(|local| local.addressed.as_ref());
+        let all = own.chain(self.acme.held()).chain(addressed).chain(issued.map(|(_, loaded)| loaded));
         let proofs = self.acme.is_on().then(|| Arc::clone(&self.plane.shown));
         let names = Names::new(all, issued.map(|(_, loaded)| loaded)).with_proofs(proofs);
         let verifier = self.believed.verifier();

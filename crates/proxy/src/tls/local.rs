@@ -56,8 +56,10 @@ pub(super) struct Local {
     /// Where its certificate is, for whoever wants to trust it.
     pub(super) trusted_at: PathBuf,
     hosts: BTreeSet<String>,
-    /// What it has issued last.
+    /// What it has issued last, for hosts.
     pub(super) issued: Option<Loaded>,
+    /// And for addresses. Apart, because BoringSSL knows no constraints on addresses, and takes no certificate that has both.
+    pub(super) addressed: Option<Loaded>,
 }
 
 impl Local {
@@ -76,7 +78,7 @@ impl Local {
             Err(error) => return Err(file(&key_at)(error)),
         };
         let issuer = Issuer::new(authority(now), key);
-        Ok(Local { issuer, trusted_at: certificate_at, hosts: BTreeSet::new(), issued: None })
+        Ok(Local { issuer, trusted_at: certificate_at, hosts: BTreeSet::new(), issued: None, addressed: None })
     }
 
     /// Whether another certificate was issued: for these hosts, as far as they are local, or because the last one ends.
@@ -87,22 +89,26 @@ impl Local {
         if hosts == self.hosts && self.issued.as_ref().is_some_and(stands) {
             return Ok(false);
         }
-        let key = KeyPair::generate()?;
         // Each by its name: clients take no wildcard for all of a top-level name.
         let names = [OWN.to_owned()].into_iter().chain(hosts.iter().cloned());
-        let mut params = CertificateParams::new(names.collect::<Vec<_>>())?;
-        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)] {
-            params.subject_alt_names.push(SanType::IpAddress(ip));
-        }
+        let addresses = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        self.issued = Some(self.issue(names.collect(), &[], now)?);
+        self.addressed = Some(self.issue(Vec::new(), &addresses, now)?);
+        self.hosts = hosts;
+        Ok(true)
+    }
+
+    fn issue(&self, names: Vec<String>, addresses: &[IpAddr], now: Time) -> Result<Loaded, Error> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(names)?;
+        params.subject_alt_names.extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
         params.distinguished_name.push(DnType::CommonName, "Quarterdeck, for development");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         set_dates(&mut params, now, DAYS.1);
         let chain = params.signed_by(&key, &self.issuer)?.pem();
         let source = "the local authority";
-        self.issued = Some(Loaded::new(chain.as_bytes(), key.serialize_pem().as_bytes(), source, source)?);
-        self.hosts = hosts;
-        Ok(true)
+        Ok(Loaded::of_anybody(chain.as_bytes(), key.serialize_pem().as_bytes(), source, source)?)
     }
 }
 
@@ -199,6 +205,10 @@ mod tests {
         assert!(local.renew(["shop.localhost", "shop.example.com", "localhost"].into_iter(), NOW).unwrap());
         let names = &local.issued.as_ref().unwrap().names;
         assert_eq!(names[..], ["localhost", "shop.localhost"]);
+        assert!(
+            local.addressed.as_ref().unwrap().names.is_empty(),
+            "addresses are vouched for by a certificate of their own"
+        );
         assert!(!local.renew(["shop.localhost", "other.example.com"].into_iter(), NOW).unwrap());
         assert!(local.renew(["a.shop.test"].into_iter(), NOW).unwrap());
         assert!(!local.renew(["a.shop.test"].into_iter(), Time(NOW.0 + 370 * DAY)).unwrap());

@@ -8,7 +8,7 @@ use super::{
     ink::{Ink, wrap},
 };
 use control::view::{Health, InstanceView, ProxyView, ServiceView, Status};
-use model::{RouteMatch, Time};
+use model::{PathIs, RouteMatch, Then, Time};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Everything.
@@ -148,13 +148,17 @@ fn addresses(routes: &[RouteMatch], proxy: Option<&ProxyView>) -> Vec<String> {
     };
     let any = SocketAddr::new(ip, address.port()).to_string();
     let any = any.rsplit_once(':').map_or(any.as_str(), |(host, _)| host);
-    let url = |route: &RouteMatch| match (&route.host, proxy.listening_tls.first()) {
-        (Some(host), Some(secured)) => format!("https://{host}{}{}", port(secured, 443), route.path),
-        (Some(host), None) => format!("http://{host}{}{}", port(address, 80), route.path),
-        // Certificates are for hosts.
-        (None, _) => format!("http://{any}{}{}", port(address, 80), route.path),
+    let path = |route: &RouteMatch| match route.path_is {
+        PathIs::Prefix | PathIs::Exact => route.path.clone(),
+        PathIs::Pattern => "/".to_owned(),
     };
-    routes.iter().map(url).collect()
+    let url = |route: &RouteMatch| match (&route.host, proxy.listening_tls.first()) {
+        (Some(host), Some(secured)) => format!("https://{host}{}{}", port(secured, 443), path(route)),
+        (Some(host), None) => format!("http://{host}{}{}", port(address, 80), path(route)),
+        // Certificates are for hosts.
+        (None, _) => format!("http://{any}{}{}", port(address, 80), path(route)),
+    };
+    routes.iter().filter(|route| !matches!(route.then, Then::Redirect { .. })).map(url).collect()
 }
 
 fn instance(view: &InstanceView, now: Time, ink: Ink) -> String {
