@@ -211,7 +211,7 @@ impl<'a> Line<'a> {
     }
 }
 
-fn without_query(mut address: String) -> String {
+pub(crate) fn without_query(mut address: String) -> String {
     if let Some(at) = address.find(['?', '#']) {
         address.truncate(at);
     }

@@ -17,7 +17,7 @@ use http::{
 };
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The protocol that a request asks to switch to, if it does so properly. HTTP/2 by upgrade is not offered: a tunnel
@@ -48,20 +48,33 @@ pub(crate) fn forward_request(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
+    let said: Vec<HeaderName> = headers.keys().filter(|name| is_said_by_us(name.as_str())).cloned().collect();
+    said.iter().for_each(|name| drop(headers.remove(name)));
     headers.insert(&FORWARDED_FOR, origin.address.clone());
     headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
-    headers.remove(&CLIENT_CERT);
-    headers.remove(&CLIENT_CERT_CHAIN);
     if let Some(certificate) = &origin.certificate {
         headers.insert(&CLIENT_CERT, certificate.clone());
     }
-    headers.insert(FORWARDED_HOST, host.clone());
+    headers.insert(&FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
     if !headers.contains_key(TRACEPARENT)
         && let Ok(value) = HeaderValue::from_bytes(&traceparent(random))
     {
         headers.insert(TRACEPARENT, value);
     }
+}
+
+/// Whether a field is one that instances are told by us, whatever clients say. Written with `_` it is the same one: what reads requests
+/// as CGI does cannot tell them apart.
+pub(crate) fn is_said_by_us(name: &str) -> bool {
+    let is = |known: &HeaderName| {
+        let known = known.as_str().as_bytes();
+        let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a, *b) == (b'_', b'-');
+        name.len() == known.len() && name.as_bytes().iter().zip(known).all(same)
+    };
+    // Most names are told by their length.
+    matches!(name.len(), 11 | 15..=17)
+        && [&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &CLIENT_CERT, &CLIENT_CERT_CHAIN].into_iter().any(is)
 }
 
 /// Makes the fields of an instance's response those of a response of ours.
@@ -180,7 +193,14 @@ mod tests {
 
     #[test]
     fn what_a_client_claims_about_itself_is_replaced() {
-        let headers = forwarded(&[("x-forwarded-for", "127.0.0.1"), ("host", "evil"), ("x-forwarded-proto", "https")]);
+        let headers = forwarded(&[
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x_forwarded_for", "127.0.0.1"),
+            ("client_cert", ":AA==:"),
+            ("host", "evil"),
+            ("x-forwarded-proto", "https"),
+        ]);
+        assert!(!headers.contains_key("x_forwarded_for") && !headers.contains_key("client_cert"));
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["host"], "shop.test");

@@ -33,6 +33,8 @@ mod dates;
 mod edits;
 mod error;
 mod forward;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod handover;
 mod headers;

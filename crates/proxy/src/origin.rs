@@ -57,7 +57,7 @@ impl Origin {
 }
 
 /// The client, by the values of `x-forwarded-for` in their order. `None`: they do not say.
-fn believed(said: &[&[u8]], settings: &Settings) -> Option<IpAddr> {
+pub(crate) fn believed(said: &[&[u8]], settings: &Settings) -> Option<IpAddr> {
     let hops = said.iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
     let mut found = None;
     for hop in hops.take(MOST_HOPS) {

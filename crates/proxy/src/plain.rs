@@ -12,14 +12,14 @@
 //! the cost: no copy of a head in pieces, no channel between two halves of a connection, no timer that is set for each request,
 //! and no buffer that is held while nothing is in it.
 
-mod chunks;
+pub(crate) mod chunks;
 mod client;
 mod exchange;
 pub(crate) mod field;
 mod instance;
 mod relay;
-mod request;
-mod response;
+pub(crate) mod request;
+pub(crate) mod response;
 
 use crate::{
     buffers::Buffer,

@@ -5,7 +5,7 @@
 //! how many patterns its host has, not on how many routes there are.
 
 mod paths;
-mod route;
+pub(crate) mod route;
 
 pub(crate) use route::Way;
 

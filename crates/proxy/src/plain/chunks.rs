@@ -8,7 +8,7 @@ const MOST_ASIDE: u32 = 16 << 10;
 
 /// A chunked body, as far as it has arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Chunks(State);
+pub(crate) struct Chunks(State);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -47,21 +47,21 @@ enum State {
 
 /// It is not a chunked body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 impl Chunks {
     /// Of which nothing has arrived.
-    pub(super) fn new() -> Chunks {
+    pub(crate) fn new() -> Chunks {
         Chunks(State::Size { size: 0, digits: 0 })
     }
 
     /// Whether all of it has arrived.
-    pub(super) fn is_over(self) -> bool {
+    pub(crate) fn is_over(self) -> bool {
         self.0 == State::Over
     }
 
     /// Whether the next byte begins a chunk, so that the body could be ended here.
-    pub(super) fn is_between(self) -> bool {
+    pub(crate) fn is_between(self) -> bool {
         self.0 == State::Size { size: 0, digits: 0 }
     }
 
@@ -69,7 +69,7 @@ impl Chunks {
     ///
     /// # Errors
     /// When they are no chunked body.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
         while let Some(byte) = bytes.get(at).filter(|_| !self.is_over()) {
             if let State::Data { left } = self.0 {

@@ -9,7 +9,7 @@ use crate::{
     admit::Asked,
     assign::Random,
     edits::Edits,
-    headers::{is_host, traceparent},
+    headers::{is_host, is_said_by_us, traceparent},
     origin::Origin,
 };
 use http::HeaderName;
@@ -23,7 +23,7 @@ const MOST_FIELDS: usize = 64;
 pub(crate) struct Plain<'b> {
     method: &'b str,
     /// The path and what follows it.
-    pub(super) target: &'b str,
+    pub(crate) target: &'b str,
     host: &'b [u8],
     /// Those that an instance is sent as they are.
     fields: Vec<Header<'b>>,
@@ -144,16 +144,6 @@ fn is_plain(method: &str) -> bool {
 /// What a target may consist of without a doubt (RFC 3986).
 fn is_shown(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%[]|".contains(&byte)
-}
-
-/// What instances are told by us, whatever clients say.
-fn is_said_by_us(name: &str) -> bool {
-    is(name, "client-cert")
-        || is(name, "client-cert-chain")
-        || name.len() >= 15 && name.as_bytes()[..11].eq_ignore_ascii_case(b"x-forwarded") && {
-            let rest = &name[11..];
-            is(rest, "-for") || is(rest, "-host") || is(rest, "-proto")
-        }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ const HSTS: &str = "strict-transport-security";
 
 /// How the end of a response's body is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// It has none.
     Empty,
     /// It has so many bytes.
@@ -27,18 +27,18 @@ pub(super) enum Framing {
 
 /// What the head of a response says to us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Head {
-    pub(super) status: u16,
-    pub(super) framing: Framing,
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) framing: Framing,
     /// Whether the connection can carry another request afterwards.
-    pub(super) keeps: bool,
+    pub(crate) keeps: bool,
     /// Whether it is a stream of events.
-    pub(super) events: bool,
+    pub(crate) events: bool,
 }
 
 /// What there is at the beginning of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// A part of a head.
     Part,
     /// A whole head of so many bytes that a final one follows.
@@ -49,33 +49,33 @@ pub(super) enum Found {
 
 /// It is not the head of a response to a request of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// What we add to a head.
 #[derive(Clone, Copy)]
-pub(super) struct Added<'a> {
+pub(crate) struct Added<'a> {
     /// What the service has changed.
-    pub(super) edits: &'a Edits,
+    pub(crate) edits: &'a Edits,
     /// What makes a new user known next time.
-    pub(super) cookie: Option<&'a HeaderValue>,
+    pub(crate) cookie: Option<&'a HeaderValue>,
     /// That it is to use TLS from now on.
-    pub(super) hsts: Option<&'a HeaderValue>,
+    pub(crate) hsts: Option<&'a HeaderValue>,
     /// Whether the client is to send no further request on its connection.
-    pub(super) closes: bool,
+    pub(crate) closes: bool,
     /// What day it is, for what has no clock.
-    pub(super) dates: &'a Dates,
+    pub(crate) dates: &'a Dates,
 }
 
 /// What a head says already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Has {
+pub(crate) struct Has {
     date: bool,
     hsts: bool,
 }
 
 impl Added<'_> {
     /// Adds what is to be added to a head, and ends it.
-    pub(super) fn end(&self, head: &mut Vec<u8>, has: Has) {
+    pub(crate) fn end(&self, head: &mut Vec<u8>, has: Has) {
         self.edits.write(head);
         if let Some(cookie) = self.cookie {
             field::write(head, "set-cookie", cookie.as_bytes());
@@ -98,7 +98,7 @@ impl Added<'_> {
 ///
 /// # Errors
 /// When it is none, or could be understood in two ways.
-pub(super) fn pass_on(bytes: &[u8], to_head: bool, added: &Added<'_>, out: &mut Vec<u8>) -> Result<Found, Malformed> {
+pub(crate) fn pass_on(bytes: &[u8], to_head: bool, added: &Added<'_>, out: &mut Vec<u8>) -> Result<Found, Malformed> {
     let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut fields);

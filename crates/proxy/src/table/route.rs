@@ -35,7 +35,7 @@ pub(crate) enum Way {
 
 impl Route {
     /// `None`: it asks for what cannot be; no such route passes the edge.
-    pub(super) fn new(service: usize, wanted: &RouteMatch, like: Option<&Regex>) -> Option<Route> {
+    pub(crate) fn new(service: usize, wanted: &RouteMatch, like: Option<&Regex>) -> Option<Route> {
         let mut headers = Vec::with_capacity(wanted.headers.len());
         for (name, value) in &wanted.headers {
             let value = value.as_ref().map(|value| value.as_bytes().into());
