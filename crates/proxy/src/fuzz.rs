@@ -113,15 +113,18 @@ fn a_request_is_sent_on_as_one_request_and_the_same() {
         let again = Plain::read(&sent).expect("what is sent is plain");
         assert_eq!(again.length, sent.len(), "nothing is left over that could be another request");
         assert_eq!((again.method(), again.target(), again.host()), (plain.method(), plain.target(), plain.host()));
-        let text = String::from_utf8_lossy(&sent).to_ascii_lowercase();
-        assert!(!text.contains("\ntransfer-encoding") && !text.contains("\ncontent-length"), "it has no body");
-        let text = text.replace('_', "-");
-        assert!(!text.contains("\nclient-cert: ") && !text.contains("\nclient-cert-chain: "), "nobody says so but us");
-        assert_eq!(text.matches("\r\nx-forwarded-for: ").count(), 1);
         // Whatever reads it by the book reads the same.
         let mut fields = [httparse::EMPTY_HEADER; 128];
         let mut request = httparse::Request::new(&mut fields);
         assert_eq!(request.parse(&sent), Ok(httparse::Status::Complete(sent.len())));
+        let count = |wanted: &str| {
+            // What reads requests as CGI does.
+            let names = request.headers.iter().map(|field| field.name.to_ascii_lowercase().replace('_', "-"));
+            names.filter(|name| name == wanted).count()
+        };
+        assert_eq!(count("content-length") + count("transfer-encoding"), 0, "it has no body");
+        assert_eq!(count("client-cert") + count("client-cert-chain"), 0, "nobody says so but us");
+        assert_eq!((count("x-forwarded-for"), count("x-forwarded-proto"), count("x-forwarded-host")), (1, 1, 1));
     });
 }
 

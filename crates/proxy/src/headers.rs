@@ -65,7 +65,7 @@ pub(crate) fn forward_request(
 }
 
 /// Whether a field is one that instances are told by us, whatever clients say. Written with `_` it is the same one: what reads requests
-/// as CGI does cannot tell them apart.
+/// as CGI does cannot tell them apart. So are, written so, those that say where a request ends and whom it is for.
 pub(crate) fn is_said_by_us(name: &str) -> bool {
     let is = |known: &HeaderName| {
         let known = known.as_str().as_bytes();
@@ -73,8 +73,9 @@ pub(crate) fn is_said_by_us(name: &str) -> bool {
         name.len() == known.len() && name.as_bytes().iter().zip(known).all(same)
     };
     // Most names are told by their length.
-    matches!(name.len(), 11 | 15..=17)
-        && [&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &CLIENT_CERT, &CLIENT_CERT_CHAIN].into_iter().any(is)
+    matches!(name.len(), 11 | 14..=17)
+        && ([&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &CLIENT_CERT, &CLIENT_CERT_CHAIN].into_iter().any(is)
+            || name.contains('_') && [&CONTENT_LENGTH, &TRANSFER_ENCODING].into_iter().any(is))
 }
 
 /// Makes the fields of an instance's response those of a response of ours.
@@ -197,10 +198,12 @@ mod tests {
             ("x-forwarded-for", "127.0.0.1"),
             ("x_forwarded_for", "127.0.0.1"),
             ("client_cert", ":AA==:"),
+            ("content_length", "5"),
             ("host", "evil"),
             ("x-forwarded-proto", "https"),
         ]);
         assert!(!headers.contains_key("x_forwarded_for") && !headers.contains_key("client_cert"));
+        assert!(!headers.contains_key("content_length"));
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["host"], "shop.test");
