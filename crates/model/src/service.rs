@@ -30,7 +30,8 @@ pub struct ServiceSpec {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RunSpec {
     /// Program and arguments. Empty: the artifact is one executable and is run without arguments. A relative program
-    /// is sought in the release first, then in `PATH`. `$PORT` and `${PORT}` are replaced in every argument.
+    /// is sought in the release first, then in `PATH`. `$PORT` and `${PORT}` are replaced in every argument. The word
+    /// `@files` in the place of a program: Quarterdeck serves the directory of the release that comes after it.
     #[serde(default)]
     pub command: Vec<String>,
     /// Plain environment variables. Recorded in the ledger: not for secrets.

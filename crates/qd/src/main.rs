@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod event_loop;
+mod files;
 mod import;
 mod render;
 mod roles;

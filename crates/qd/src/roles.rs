@@ -1,6 +1,8 @@
-//! The inner roles of this program: what `qd serve` starts besides itself. People never type these, so that they are no
-//! commands; they are looked for before anything else, because a shim must have a single thread and little memory.
+//! The inner roles of this program: what `qd serve` and its shims start besides themselves. People never type these, so
+//! that they are no commands; they are looked for before anything else, because a shim must have a single thread and
+//! little memory.
 
+use crate::files;
 use model::Time;
 use runtime::shim;
 use std::{
@@ -21,6 +23,7 @@ pub(crate) fn run() -> Option<ExitCode> {
     match (role.to_str()?, rest.as_slice()) {
         (shim::ROLE, [directory]) => Some(ended(shim::run(Path::new(directory)))),
         (shim::EXEC_ROLE, [stage]) => Some(shim::exec(stage.to_str()?)),
+        (shim::FILES_ROLE, rest) => Some(ended(files::run(rest))),
         (PROXY, rest) => Some(proxy(rest)),
         _ => None,
     }

@@ -63,6 +63,8 @@ impl<T> Placed<T> {
 /// A service.
 pub(super) struct Service {
     pub(super) spec: ServiceSpec,
+    /// What serves its files, if it is only files.
+    pub(super) files: Option<Placed<Vec<String>>>,
     pub(super) ready: Option<Probe>,
     pub(super) env_file: Option<Placed<PathBuf>>,
     pub(super) secrets_file: Option<Placed<PathBuf>>,
@@ -91,7 +93,7 @@ impl Service {
         let (traffic, rollout) = (TrafficSpec::default(), RolloutSpec::default());
         let spec = ServiceSpec { run, replicas: 1, routes: Vec::new(), tcp: Vec::new(), traffic, rollout };
         let (route_places, tcp_places) = (Vec::new(), Vec::new());
-        Service { spec, ready: None, env_file: None, secrets_file: None, route_places, tcp_places, at }
+        Service { spec, files: None, ready: None, env_file: None, secrets_file: None, route_places, tcp_places, at }
     }
 
     /// How it is checked: as it says, else by its port if anyone is to reach it.

@@ -4,6 +4,7 @@
 use super::{
     access_log::ACCESS_LOG,
     draft::{Draft, Placed, Service},
+    files::read_files,
     key::{Key, Shows, read, write_reference},
     node::Node,
     parts::{LIMITS, ROLLOUT, TRAFFIC},
@@ -136,6 +137,14 @@ pub(super) const SERVICE: &[Key<Service>] = &[
               Without it: the release must be a single executable, and that is run.",
         shows: Shows::Example(r#""./shop --port $PORT""#),
         set: |s, v, f| f.put(&mut s.spec.run.command, v.command()),
+    },
+    Key {
+        name: "files",
+        doc: "A directory of the release that Quarterdeck serves as it is, in the place of a command: for a service that is only files.\n\
+              Or a table: { directory = \".\", single_page = \"index.html\" }, where that file answers for every path without a file.\n\
+              Without it: `command` serves.",
+        shows: Shows::Example(r#"".""#),
+        set: read_files,
     },
     Key {
         name: "replicas",

@@ -11,6 +11,7 @@ mod access_log;
 mod acme;
 mod draft;
 mod env_file;
+mod files;
 mod key;
 mod keys;
 mod node;

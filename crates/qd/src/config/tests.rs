@@ -42,9 +42,13 @@ fn the_reference_is_valid_and_so_is_every_example_in_it() {
     let path = directory.path().join(FILE_NAME);
     let as_printed = Config::parse(&path, &reference::text()).unwrap_or_else(|p| panic!("{p}"));
     assert_eq!(as_printed.services.len(), 1);
-    let all = Config::parse(&path, &uncommented(|_| true)).unwrap_or_else(|p| panic!("{p}"));
-    assert_ne!(all, as_printed);
-    assert_eq!(all.secrets_files.len(), 1);
+    // A service is a program or files, and never both.
+    for left_out in ["files = ", "command = "] {
+        let text = uncommented(|key| !key.starts_with(left_out));
+        let all = Config::parse(&path, &text).unwrap_or_else(|p| panic!("{p}"));
+        assert_ne!(all, as_printed);
+        assert_eq!(all.secrets_files.len(), 1);
+    }
 }
 
 #[test]
@@ -61,6 +65,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
     let base = good(&with_route(uncommented(|_| false)));
     let examples = [
         "command",
+        "files",
         "live",
         "env",
         "env_file",
@@ -303,6 +308,40 @@ fn a_service_that_nobody_reaches_is_ready_when_it_runs() {
 }
 
 #[test]
+fn a_service_that_is_only_files_is_served_by_this_executable() {
+    let command = |text: &str| shop(text).run.command;
+    assert_eq!(command("files = \".\""), ["@files", "."]);
+    assert_eq!(command("files = { directory = \"dist\" }"), ["@files", "dist"]);
+    assert_eq!(command("files = { single_page = \"app/index.html\" }"), ["@files", ".", "app/index.html"]);
+    assert_eq!(shop("files = \"a b\"\nroutes = [\"/\"]").run.ready.check, model::Check::Tcp);
+    check(
+        "[services.shop]\nfiles = \".\"\ncommand = \"./shop\"\n[services.docs]\nfiles = \"../public\"\n[services.blog]\nfiles = { directory = \"/srv\" }\n",
+        expect![[r#"
+            `files` and `command` are two services
+             --> quarterdeck.toml:2:9
+              |
+            2 | files = "."
+              |         ^^^
+              = leave `command` out, and Quarterdeck serves the files; or leave `files` out, and your program does
+
+            `../public` is not inside of a release
+             --> quarterdeck.toml:5:9
+              |
+            5 | files = "../public"
+              |         ^^^^^^^^^^^
+              = name what is in the directory that you deploy, such as "." or "public"
+
+            `/srv` is not inside of a release
+             --> quarterdeck.toml:7:23
+              |
+            7 | files = { directory = "/srv" }
+              |                       ^^^^^^
+              = name what is in the directory that you deploy, such as "." or "public"
+        "#]],
+    );
+}
+
+#[test]
 fn env_in_the_file_wins_over_the_env_file() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("shop.env"), "A=file\nB=file\n").unwrap();
@@ -337,7 +376,7 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
               |
             2 | replicsa = 2
               | ^^^^^^^^
-              = did you mean `replicas`? known here: command, replicas, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
+              = did you mean `replicas`? known here: command, files, replicas, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
         "#]],
     );
 }

@@ -2,7 +2,7 @@
 
 use super::{
     draft::{Draft, Service},
-    env_file,
+    env_file, files,
     key::{Key, Shows, read},
     keys::SERVICE,
     node::Node,
@@ -33,6 +33,7 @@ pub(super) fn read_services(draft: &mut Draft, node: &Node<'_>, faults: &mut Fau
     for (name, value) in entries {
         let mut service = Service::new(name.span());
         read(SERVICE, &mut service, &Node::new(value), faults);
+        files::settle(&mut service, faults);
         match ServiceName::new(name.get_ref()) {
             Ok(name) => drop(draft.services.insert(name, service)),
             Err(error) => faults.0.push(Fault::new(name.span(), error.to_string(), "")),

@@ -20,13 +20,13 @@ fn an_unknown_key_names_the_nearest() {
     check(
         "[services.shop]\ncomand = \"./shop\"\n",
         expect![[r#"
-        error: `comand` is not a key here
-         --> quarterdeck.toml:2:1
-          |
-        2 | comand = "./shop"
-          | ^^^^^^
-          = did you mean `command`? known here: command, replicas, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
-    "#]],
+            error: `comand` is not a key here
+             --> quarterdeck.toml:2:1
+              |
+            2 | comand = "./shop"
+              | ^^^^^^
+              = did you mean `command`? known here: command, files, replicas, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
+        "#]],
     );
 }
 

@@ -23,6 +23,7 @@ mod broken_deploys;
 mod clients;
 mod configuration;
 mod disk_full;
+mod files;
 mod first_minutes;
 mod import;
 mod kills;

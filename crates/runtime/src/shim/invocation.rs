@@ -56,7 +56,7 @@ impl Drop for Environment {
     }
 }
 
-/// The program's path and arguments, with the port filled in.
+/// The program's path and arguments, with the port filled in. No release and no `PATH` says what [`super::FILES`] is.
 ///
 /// # Errors
 /// A text for people when there is no such program.
@@ -70,6 +70,11 @@ pub(crate) fn resolve(
     let mut words: Vec<String> =
         command.iter().map(|word| word.replace("${PORT}", &port).replace("$PORT", &port)).collect();
     let Some(program) = words.first_mut() else { return only_executable(release).map(|path| vec![path]) };
+    if program == super::FILES {
+        *program = super::ITSELF.to_owned();
+        words.insert(1, super::FILES_ROLE.to_owned());
+        return Ok(words);
+    }
     let path = Path::new(program.as_str());
     if path.is_absolute() {
         return Ok(words);

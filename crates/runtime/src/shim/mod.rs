@@ -8,7 +8,7 @@
 //! left running is killed before the exit is reported; the child's output never fills more than its bound.
 //!
 //! The executable that calls [`ProcessDriver`](crate::process::ProcessDriver) must hand over to [`run`] when its first
-//! argument is [`ROLE`] and to [`exec`] when it is [`EXEC_ROLE`].
+//! argument is [`ROLE`] and to [`exec`] when it is [`EXEC_ROLE`]. When it is [`FILES_ROLE`], it must serve files.
 
 pub(crate) mod cgroup;
 pub(crate) mod invocation;
@@ -29,6 +29,15 @@ pub(crate) const PROGRAM: &str = "qd";
 pub const ROLE: &str = "shim";
 /// The first argument of the stage before a service's program; the second is for [`exec`].
 pub const EXEC_ROLE: &str = "shim-exec";
+
+/// The first word of a command that names no program: this executable itself serves the files of the release, in the
+/// role [`FILES_ROLE`], with the rest of the command. A program of this name in a release is still run as `./@files`.
+pub const FILES: &str = "@files";
+/// The first argument of what serves files.
+pub const FILES_ROLE: &str = "files";
+/// This executable, whatever it is called, whoever may pass the directories above it and whatever has taken its place on
+/// disk meanwhile: the shim and the stage after it are the same executable.
+pub(crate) const ITSELF: &str = "/proc/self/exe";
 
 /// Is the shim of the instance with this directory, until its child has ended. The process must have nothing else to
 /// do and be single-threaded.

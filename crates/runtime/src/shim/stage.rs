@@ -64,7 +64,11 @@ impl Stage {
         if let Err(error) = self.prepare().and_then(|()| artifact::check_runs_here(program.as_ref())) {
             return error;
         }
-        let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
+        let mut command = Command::new(program);
+        if program == super::ITSELF {
+            command.arg0(super::PROGRAM);
+        }
+        let error = command.args(arguments).stdin(Stdio::null()).exec();
         artifact::explain_exec(program.as_ref(), &error)
     }
 

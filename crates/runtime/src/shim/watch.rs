@@ -158,7 +158,7 @@ impl Shim {
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| Error::system("make a pipe", e))?;
         let began = Instant::now();
         let mut child = stage
-            .command(Path::new("/proc/self/exe"))
+            .command(Path::new(super::ITSELF))
             .env_clear()
             .envs(environment.variables())
             .stdin(Stdio::from(report_end))
