@@ -51,6 +51,12 @@ pub const FAMILIES: &[Family] = &[
         "Requests refused because their service had as much to do as it could.",
     ),
     family(
+        "quarterdeck_cached_requests_total",
+        "counter",
+        "",
+        "Requests to which a cache had the answer: they reached no instance, and count for no release.",
+    ),
+    family(
         "quarterdeck_access_log_dropped_total",
         "counter",
         "",
@@ -86,6 +92,7 @@ pub fn text(state: &State, observed: &Observed, entries: u64) -> String {
         text.value("quarterdeck_connections", "", proxy.connections as f64);
         text.value("quarterdeck_limited_requests_total", "", proxy.limited as f64);
         text.value("quarterdeck_shed_requests_total", "", proxy.shed as f64);
+        text.value("quarterdeck_cached_requests_total", "", proxy.cached as f64);
         text.value("quarterdeck_access_log_dropped_total", "", proxy.unwritten as f64);
         text.value("quarterdeck_unrouted_requests_total", "", proxy.unrouted as f64);
         text.value("quarterdeck_refused_requests_total", "", proxy.refused as f64);

@@ -47,6 +47,9 @@ pub struct ProxyReport {
     /// Requests refused because their service had as much to do as it could.
     #[serde(default)]
     pub shed: u64,
+    /// Requests that were answered from a cache: they reached no instance.
+    #[serde(default)]
+    pub cached: u64,
     /// Lines of the access log that were dropped because it could not be written as fast.
     #[serde(default)]
     pub unwritten: u64,

@@ -147,6 +147,9 @@ pub struct TrafficSpec {
     /// Whether responses are compressed that an instance sends as they are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compress: bool,
+    /// How much memory responses are kept in, for others who ask for the same. `None`: none is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Bytes>,
     /// Fields that are changed in requests before an instance sees them.
     #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
     pub request_headers: HeaderEdits,
@@ -171,6 +174,7 @@ impl Default for TrafficSpec {
             concurrency: None,
             client_certificate: false,
             compress: false,
+            cache: None,
             balance: Balance::Least,
             slow_start: Span::ZERO,
             request_headers: HeaderEdits::default(),

@@ -119,7 +119,7 @@ impl Record {
 
     fn is_written(&self, log: &AccessLog) -> bool {
         let went_well = match self.answered.outcome {
-            Some(Outcome::Answered) => self.answered.status < 500,
+            Some(Outcome::Answered | Outcome::Cached) => self.answered.status < 500,
             None => self.answered.status < 400,
             Some(_) => false,
         };

@@ -4,6 +4,7 @@
 use crate::{
     assign::{Point, Random, unit_hash},
     bulkhead::Priority,
+    cache::Found,
     connection::Client,
     headers,
     lane::{Lane, Lanes},
@@ -43,6 +44,12 @@ pub(crate) trait Asked {
 
     /// The values of a field.
     fn fields<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]>;
+
+    /// What the cache of its service can do for it, where it is assigned to this arm. `rewritten`: what an instance is asked for
+    /// instead of its target. Requests that take the short way are for services without one.
+    fn look(&self, _: &Lane, _arm: usize, _: &Origin, _rewritten: Option<&str>) -> Option<Found> {
+        None
+    }
 }
 
 /// A request with the release that will answer it.
@@ -57,6 +64,8 @@ pub(crate) struct Assigned {
     pub(crate) rewritten: Option<String>,
     /// What chooses an instance, where something does.
     pub(crate) key: Option<u64>,
+    /// What the cache of its service can do for it, where there is one.
+    pub(crate) found: Option<Found>,
 }
 
 /// Finds the service and assigns the request to one of its releases. Waits for a while when no instance is there.
@@ -94,24 +103,28 @@ pub(crate) async fn admit(
                 Refusal::TooMany(service.key.clone(), seconds)
             })?;
         }
-        if let (None, Some(bulkhead)) = (&pass, &service.bulkhead) {
-            let priority = Priority::of(request.fields(&PRIORITY).last());
-            pass = Some(bulkhead.enter(priority, began).ok_or_else(|| Refusal::Busy(service.key.clone()))?);
-        }
         let user = User::of(lane, request, origin, &worker.random, &mut given);
         let Some((arm, weight)) = lane.choose(worker, &user) else {
             return Err(Refusal::NoRelease(service.key.clone()));
         };
+        let look = |arm| request.look(lane, arm, origin, rewritten.as_deref());
+        let found = look(arm);
+        let is_spared = found.as_ref().is_some_and(Found::spares_instance);
+        if let (false, None, Some(bulkhead)) = (is_spared, &pass, &service.bulkhead) {
+            let priority = Priority::of(request.fields(&PRIORITY).last());
+            pass = Some(bulkhead.enter(priority, began).ok_or_else(|| Refusal::Busy(service.key.clone()))?);
+        }
         let ticket = |arm, bet| Ticket::new(Rc::clone(worker), Rc::clone(lane), arm, began, bet);
-        let assigned = |mut ticket: Ticket, arm, pass| {
+        let assigned = |mut ticket: Ticket, arm, pass, found, rewritten| {
             ticket.hold(pass);
             let key = service.hashed.as_ref().and_then(|hashed| key(hashed, request, origin));
-            Assigned { ticket, arm, set_cookie: user.set_cookie(lane), rewritten, key }
+            Assigned { ticket, arm, set_cookie: user.set_cookie(lane), rewritten, key, found }
         };
-        // Made once, when it is clear what becomes of the request: a user is bet on once.
-        let bet = || lane.bet(&user, arm, weight, began);
-        if lane.has_instance(arm) {
-            return Ok(assigned(ticket(arm, bet()), arm, pass));
+        // Made once, when it is clear what becomes of the request: a user is bet on once. Not for one that no instance sees, which
+        // is so for all arms or for none.
+        let bet = || if is_spared { None } else { lane.bet(&user, arm, weight, began) };
+        if is_spared || lane.has_instance(arm) {
+            return Ok(assigned(ticket(arm, bet()), arm, pass, found, rewritten));
         }
         let no_instance = || {
             ticket(arm, bet()).settle(Outcome::NoInstance);
@@ -119,7 +132,8 @@ pub(crate) async fn admit(
         };
         if let Some(home) = lane.refuge(arm) {
             no_instance();
-            return Ok(assigned(ticket(home, None), home, pass));
+            let found = look(home);
+            return Ok(assigned(ticket(home, None), home, pass, found, rewritten));
         }
         let Some((_, changed)) = &mut waiting else {
             let Some(held) = worker.hold() else { return Err(no_instance()) };

@@ -2,6 +2,7 @@
 //! not. Back-pressure is hyper's: a body is asked for more when the other side has room.
 
 use crate::{
+    cache::Collector,
     client_io::Busy,
     compress::Encoder,
     lifeline::{Lifeline, Overdue},
@@ -21,6 +22,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::{Sleep, sleep_until};
+
+/// How much of what is stored is compressed at a time.
+const PIECE: usize = 64 << 10;
 
 /// Why a body did not arrive whole.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +168,8 @@ pub(crate) enum Content {
     Empty,
     /// A text of ours.
     Text(Bytes),
+    /// What an instance has sent before.
+    Stored(Bytes),
     /// What an instance sends.
     Relay(Box<Relay>),
     /// Likewise, compressed.
@@ -190,20 +196,41 @@ pub(crate) struct Relay {
     pub(crate) lifeline: Lifeline,
     /// What it means when it is cut.
     pub(crate) kind: Kind,
+    /// Where it is stored when it has passed as a whole.
+    pub(crate) keeps: Option<Box<Collector>>,
 }
 
-/// What an instance sends, compressed.
+/// What an instance sends, or has sent, compressed.
 pub(crate) struct Compressed {
-    relay: Relay,
+    source: Source,
     /// Until it has given its end.
     encoder: Option<Encoder>,
     /// What comes behind that end.
     trailers: Option<Frame<Bytes>>,
 }
 
+/// Where it comes from.
+pub(crate) enum Source {
+    /// From an instance.
+    Relay(Box<Relay>),
+    /// From the cache: the rest of it.
+    Stored(Bytes),
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self {
+            Source::Relay(relay) => relay.poll_frame(cx),
+            Source::Stored(rest) if rest.is_empty() => Poll::Ready(None),
+            // In pieces, so that others get their turn between them.
+            Source::Stored(rest) => Poll::Ready(Some(Ok(Frame::data(rest.split_to(rest.len().min(PIECE)))))),
+        }
+    }
+}
+
 impl Compressed {
-    pub(crate) fn new(relay: Relay, encoder: Encoder) -> Compressed {
-        Compressed { relay, encoder: Some(encoder), trailers: None }
+    pub(crate) fn new(source: Source, encoder: Encoder) -> Compressed {
+        Compressed { source, encoder: Some(encoder), trailers: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
@@ -211,7 +238,7 @@ impl Compressed {
             let Some(encoder) = &mut self.encoder else {
                 return Poll::Ready(self.trailers.take().map(Ok));
             };
-            let out = match self.relay.poll_frame(cx) {
+            let out = match self.source.poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(piece) => encoder.take(&piece),
                     Err(trailers) => {
@@ -246,11 +273,16 @@ pub(crate) enum Kind {
 }
 
 impl Relay {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.lifeline.touch();
                 self.ticket.sent(frame.data_ref().map_or(0, Bytes::len));
+                // With trailers it is more than is stored.
+                let fits = |keeps: &mut Box<Collector>| frame.data_ref().is_some_and(|piece| keeps.take(piece));
+                if !self.keeps.as_mut().is_none_or(fits) {
+                    self.keeps = None;
+                }
                 if self.body.is_end_stream() {
                     self.finish();
                 }
@@ -285,6 +317,9 @@ impl Relay {
 
     fn finish(&mut self) {
         self.ticket.settle(Outcome::Answered);
+        if let Some(keeps) = self.keeps.take() {
+            keeps.complete();
+        }
         if let (Some(connection), Some(upstream)) = (self.connection.take(), self.ticket.upstream()) {
             upstream.keep(connection, Instant::now());
         }
@@ -302,7 +337,7 @@ impl Body for ResponseBody {
         }
         let polled = match content {
             Content::Empty => Poll::Ready(None),
-            Content::Text(text) => {
+            Content::Text(text) | Content::Stored(text) => {
                 let text = std::mem::take(text);
                 *content = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(text))))
@@ -319,7 +354,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty => true,
-            Content::Text(_) => false,
+            Content::Text(_) | Content::Stored(_) => false,
             Content::Relay(relay) => relay.body.is_end_stream(),
             Content::Compressed(compressed) => compressed.encoder.is_none() && compressed.trailers.is_none(),
         }
@@ -328,7 +363,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
-            Content::Text(text) => SizeHint::with_exact(text.len() as u64),
+            Content::Text(text) | Content::Stored(text) => SizeHint::with_exact(text.len() as u64),
             Content::Relay(relay) => relay.body.size_hint(),
             Content::Compressed(_) => SizeHint::default(),
         }

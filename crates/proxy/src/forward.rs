@@ -20,14 +20,18 @@
 //! From `admit` on, a [`Ticket`] makes sure of the last step, whatever happens. When the client goes away, hyper drops
 //! the future or the body, and with it the ticket: `cancelled`.
 
+mod asked;
+mod outgoing;
+
 use crate::{
     access_log::Record,
-    admit::{Asked, Assigned, admit},
-    body::{Compressed, Content, Kind, Progress, Relay, RequestBody, ResponseBody, Stage, Upload},
+    admit::{Asked as _, Assigned, admit},
+    body::{Compressed, Content, Kind, Progress, Relay, RequestBody, ResponseBody, Source, Stage, Upload},
+    cache::{self, Fetch, Found, Usable, Wanted},
     client_io::Busy,
     compress::{self, Coding},
     connection::Client,
-    headers::{self, is_host},
+    headers,
     lane::Lane,
     lifeline::{Leaving, Lifeline, Overdue},
     origin::Origin,
@@ -42,14 +46,14 @@ use crate::{
     websocket,
     worker::Worker,
 };
+use asked::{Whole, has_unknown_coding, host};
 use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{
-        ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+        ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
         TRANSFER_ENCODING,
     },
     request, response,
-    uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::{
     body::{Body as _, Incoming},
@@ -57,7 +61,8 @@ use hyper::{
     upgrade::{self, OnUpgrade},
 };
 use model::Protocol;
-use std::{convert::Infallible, io, mem, pin::pin, rc::Rc, time::Duration, time::Instant};
+use outgoing::outgoing;
+use std::{convert::Infallible, io, pin::pin, rc::Rc, time::Duration, time::Instant};
 use tokio::time::sleep_until;
 
 /// How often a request is sent at most.
@@ -110,6 +115,7 @@ pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
         }
         Refusal::BadBody
         | Refusal::Moved(..)
+        | Refusal::NotStored
         | Refusal::NoInstance(_)
         | Refusal::Unreachable(_)
         | Refusal::Reset(_)
@@ -141,11 +147,25 @@ async fn carry(
         client.answered_early.set(!request.body().is_end_stream());
         return Ok(response);
     }
-    let Assigned { mut ticket, arm, set_cookie, rewritten, key } = admit(client, &asked, &origin, began).await?;
+    let Assigned { mut ticket, arm, set_cookie, rewritten, key, found } = admit(client, &asked, &origin, began).await?;
     ticket.record(record.take());
     let lane = Rc::clone(ticket.lane());
     let traffic = &lane.service.traffic;
     let accepted = if traffic.compress { Coding::accepted(asked.fields(&ACCEPT_ENCODING)) } else { None };
+    let found = match found {
+        Some(Found::Fetch(fetch)) => Some(fetch.join().await),
+        other => other,
+    };
+    if let Some(Found::Fetch(fetch)) = &found {
+        // How long another request took says nothing about how long this one does.
+        fetch.waited.into_iter().for_each(|until| ticket.asked(until));
+    }
+    if let Some(Found::Refused) = found {
+        // As its client wants it.
+        ticket.status(StatusCode::GATEWAY_TIMEOUT.as_u16());
+        ticket.settle(Outcome::Cancelled);
+        return Err(Refusal::NotStored);
+    }
 
     let wanted = match request.version() {
         Version::HTTP_11 => headers::wanted_upgrade(request.headers()),
@@ -156,11 +176,23 @@ async fn carry(
     let protocol = if wanted.is_some() { Protocol::Http1 } else { traffic.protocol };
     let downstream = wanted.is_some().then(|| upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
-    headers::forward_request(&mut head.headers, host.clone(), &origin, wanted, &worker.random);
-    lane.service.request_edits.apply(&mut head.headers);
-    origin_form(&mut head, rewritten);
-    if protocol == Protocol::Http2 {
-        framed_form(&mut head, &host);
+    let found = match found {
+        Some(Found::Usable(usable)) => {
+            let mut response = stored(client, &lane, &mut ticket, &usable, &head, accepted);
+            if let Some(fetch) = usable.behind {
+                cache::behind(worker, &lane, (arm, key), fetch, || {
+                    outgoing(client, &lane, &mut head, &host, &origin, None, rewritten);
+                    Request::from_parts(head, RequestBody::Empty)
+                });
+            }
+            set_cookie.map(|cookie| response.headers_mut().append(SET_COOKIE, cookie));
+            return Ok(response);
+        }
+        other => other,
+    };
+    outgoing(client, &lane, &mut head, &host, &origin, wanted, rewritten);
+    if let Some(Found::Fetch(fetch)) = &found {
+        fetch.ask(&mut head.headers);
     }
     let (body, progress) = if body.is_end_stream() {
         (RequestBody::Empty, None)
@@ -172,8 +204,15 @@ async fn carry(
         (RequestBody::Upload(upload), Some(progress))
     };
     let request = Request::from_parts(head, body);
-    let sent = send(worker, &lane, (arm, key), ticket, protocol, request, progress).await?;
-    let mut response = answer(client, &lane, sent, downstream, accepted);
+    let sent = match send(worker, &lane, (arm, key), ticket, protocol, request, progress).await {
+        Ok(sent) => sent,
+        Err(refusal) => {
+            let stale = |fetch: &Fetch| fetch.on_error(cache::Status::Unreachable);
+            let stale = if let Some(Found::Fetch(fetch)) = &found { stale(fetch) } else { None };
+            return stale.map(|stale| given(client, &lane, stale, accepted)).ok_or(refusal);
+        }
+    };
+    let mut response = answer(client, &lane, sent, downstream, accepted, found);
     if is_connect {
         websocket::accept(&mut response);
     }
@@ -183,92 +222,15 @@ async fn carry(
     Ok(response)
 }
 
-/// A request whose head hyper has read, and whom it is for.
-struct Whole<'a> {
-    request: &'a Request<Incoming>,
-    host: &'a HeaderValue,
-}
-
-impl Asked for Whole<'_> {
-    fn host(&self) -> &[u8] {
-        self.host.as_bytes()
-    }
-
-    fn method(&self) -> &str {
-        self.request.method().as_str()
-    }
-
-    fn target(&self) -> &str {
-        self.request.uri().path_and_query().map_or("/", PathAndQuery::as_str)
-    }
-
-    fn path(&self) -> &str {
-        self.request.uri().path()
-    }
-
-    fn least_body(&self) -> u64 {
-        self.request.body().size_hint().lower()
-    }
-
-    fn fields<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        self.request.headers().get_all(name).iter().map(HeaderValue::as_bytes)
-    }
-}
-
-/// Whom a request is for: the authority of its target when it has one, else its only `Host`.
-fn host(request: &Request<Incoming>) -> Result<HeaderValue, Refusal> {
-    if let Some(authority) = request.uri().authority() {
-        let host = authority.as_str();
-        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        let host = Some(host).filter(|host| is_host(host.as_bytes()));
-        return host.and_then(|host| HeaderValue::from_str(host).ok()).ok_or(Refusal::BadHost);
-    }
-    let mut hosts = request.headers().get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if is_host(host.as_bytes()) => Ok(host.clone()),
-        (None, _) if request.version() < Version::HTTP_11 => Ok(HeaderValue::from_static("")),
-        (None, _) | (Some(_), _) => Err(Refusal::BadHost),
-    }
-}
-
-/// Whether a body is encoded in another way than in chunks: an instance would be told of the chunks only.
-fn has_unknown_coding(request: &Request<Incoming>) -> bool {
-    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
-    let first = codings.next();
-    first.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) || codings.next().is_some()
-}
-
-/// Instances are sent paths, not whole addresses, in HTTP/1.1.
-fn origin_form(head: &mut request::Parts, rewritten: Option<String>) {
-    head.version = Version::HTTP_11;
-    if let Some(uri) = rewritten.and_then(|target| Uri::try_from(target).ok()) {
-        head.uri = uri;
-    } else if head.uri.authority().is_some() {
-        let path = head.uri.path_and_query().cloned();
-        head.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-    }
-}
-
-/// Instances that speak HTTP/2 are told whom a request is for by its address, and need no field for it.
-fn framed_form(head: &mut request::Parts, host: &HeaderValue) {
-    head.version = Version::HTTP_2;
-    head.headers.remove(HOST);
-    let mut parts = mem::take(&mut head.uri).into_parts();
-    parts.scheme = Some(Scheme::HTTP);
-    let authority = Authority::try_from(host.as_bytes());
-    parts.authority = Some(authority.unwrap_or_else(|_| Authority::from_static("localhost")));
-    head.uri = Uri::from_parts(parts).unwrap_or_default();
-}
-
 /// A response whose head has arrived.
-struct Sent {
-    response: Response<Incoming>,
-    connection: Connection,
-    ticket: Ticket,
+pub(crate) struct Sent {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) connection: Connection,
+    pub(crate) ticket: Ticket,
 }
 
 /// Sends a request until a response begins, at most [`TRIES`] times.
-async fn send(
+pub(crate) async fn send(
     worker: &Rc<Worker>,
     lane: &Rc<Lane>,
     (arm, key): (usize, Option<u64>),
@@ -402,6 +364,7 @@ fn answer(
     sent: Sent,
     downstream: Option<OnUpgrade>,
     accepted: Option<Coding>,
+    found: Option<Found>,
 ) -> Response<Content> {
     let Sent { mut response, connection, mut ticket } = sent;
     let idle = lane.service.traffic.idle_timeout.duration();
@@ -421,15 +384,42 @@ fn answer(
         lane.service.response_edits.apply(&mut head.headers);
         return Response::from_parts(head, Content::Empty);
     }
-    if response.status().is_server_error() {
+    let failed = response.status().is_server_error();
+    if failed {
         ticket.settle(Outcome::Status5xx);
     }
     let (mut head, body) = response.into_parts();
+    let why = found.as_ref().map(Found::why);
+    let mut keeps = None;
+    match found {
+        Some(Found::Fetch(fetch)) => {
+            let status = cache::Status::After(head.status.as_u16());
+            let instead = if failed { fetch.on_error(status) } else { fetch.still_holds(&head) };
+            if let Some(instead) = instead {
+                ticket.settle(Outcome::Answered);
+                tell(&mut ticket, &instead);
+                if let Some(upstream) = ticket.upstream().filter(|_| body.is_end_stream()) {
+                    upstream.keep(connection, Instant::now());
+                }
+                return given(client, lane, instead, accepted);
+            }
+            keeps = fetch.keep(&head);
+        }
+        Some(Found::Changes(places)) => {
+            let went_well = head.status.is_success() || head.status.is_redirection();
+            lane.service.cache.iter().filter(|_| went_well).for_each(|kept| kept.changed(&places));
+        }
+        Some(Found::Nothing(_) | Found::Usable(_) | Found::Refused) | None => {}
+    }
     headers::forward_response(&mut head.headers, None);
+    if let Some(why) = why {
+        cache::Status::Forwarded(why).write(&mut head.headers);
+    }
     lane.service.response_edits.apply(&mut head.headers);
     head.version = Version::HTTP_11;
     if body.is_end_stream() {
         ticket.settle(Outcome::Answered);
+        keeps.into_iter().for_each(|keeps| keeps.complete());
         if let Some(upstream) = ticket.upstream() {
             upstream.keep(connection, Instant::now());
         }
@@ -446,10 +436,49 @@ fn answer(
             Leaving::Spread(client.worker.random.next())
         }
     };
-    let relay = Relay { body, ticket, connection: Some(connection), lifeline: Lifeline::new(idle, leaving), kind };
+    let lifeline = Lifeline::new(idle, leaving);
+    let relay = Relay { body, ticket, connection: Some(connection), lifeline, kind, keeps };
     let content = match encoder {
-        Some(encoder) => Content::Compressed(Box::new(Compressed::new(relay, encoder))),
+        Some(encoder) => Content::Compressed(Box::new(Compressed::new(Source::Relay(Box::new(relay)), encoder))),
         None => Content::Relay(Box::new(relay)),
+    };
+    Response::from_parts(head, content)
+}
+
+/// Answers from the cache, which no release is judged by.
+fn stored(
+    client: &Client,
+    lane: &Lane,
+    ticket: &mut Ticket,
+    usable: &Usable,
+    asked: &request::Parts,
+    accepted: Option<Coding>,
+) -> Response<Content> {
+    let wanted = if asked.method == Method::HEAD { Wanted::Head } else { Wanted::Whole };
+    let response = usable.answer(&asked.headers, wanted, Instant::now());
+    tell(ticket, &response);
+    ticket.settle(Outcome::Cached);
+    given(client, lane, response, accepted)
+}
+
+/// What is written down of a request that is given this.
+fn tell(ticket: &mut Ticket, stored: &Response<Content>) {
+    ticket.status(stored.status().as_u16());
+    if let Content::Stored(body) = stored.body() {
+        ticket.sent(body.len());
+    }
+}
+
+/// Makes what was stored, as an instance had sent it, a response of ours.
+fn given(client: &Client, lane: &Lane, response: Response<Content>, accepted: Option<Coding>) -> Response<Content> {
+    let (mut head, content) = response.into_parts();
+    lane.service.response_edits.apply(&mut head.headers);
+    let Content::Stored(body) = content else { return Response::from_parts(head, content) };
+    let compress = lane.service.traffic.compress;
+    let encoder = if compress { compress::applies(&mut head, accepted, &client.worker.compressing) } else { None };
+    let content = match encoder {
+        Some(encoder) => Content::Compressed(Box::new(Compressed::new(Source::Stored(body), encoder))),
+        None => Content::Stored(body),
     };
     Response::from_parts(head, content)
 }

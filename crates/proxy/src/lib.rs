@@ -5,7 +5,8 @@
 //! anybody's exposure, never starts or stops an instance, and goes on with its last table when whoever sends tables dies.
 //!
 //! Threads: one worker per core, each a single-threaded runtime with its own listeners, its own copy of the table
-//! ([`lane`]) and its own upstream connections, so that a request meets no lock and no other core's cache lines; one
+//! ([`lane`]) and its own upstream connections, so that a request meets no lock and no other core's cache lines (unless its
+//! service bounds or caches them); one
 //! guard thread that turns judged units into evidence; one that keeps certificates, where TLS is spoken; a [`clerk`] for settings and
 //! the access log; and the calling thread, which holds the control socket.
 //!
@@ -23,6 +24,7 @@ mod assign;
 mod body;
 mod buffers;
 mod bulkhead;
+mod cache;
 mod clerk;
 mod client_io;
 mod compress;

@@ -50,6 +50,8 @@ pub(crate) enum Refusal {
     Timeout(ServiceKey, Span),
     #[error("{0} answers only clients with a certificate that it knows the authority of.")]
     Stranger(ServiceKey),
+    #[error("Nothing is stored that answers this request, and it wants nothing else (only-if-cached).")]
+    NotStored,
     #[error("This is found elsewhere.")]
     Moved(HeaderValue, StatusCode),
     /// With what the service says itself.
@@ -87,7 +89,7 @@ impl Refusal {
             Refusal::Moved(_, status) => *status,
             Refusal::Stranger(_) => StatusCode::FORBIDDEN,
             Refusal::Unreachable(_) | Refusal::Reset(_) => StatusCode::BAD_GATEWAY,
-            Refusal::Timeout(..) => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Timeout(..) | Refusal::NotStored => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 

@@ -84,6 +84,7 @@ impl Reporter {
             unrouted: sum(|t| t.unrouted.get()),
             limited: sum(|t| t.limited.get()),
             shed: sum(|t| t.shed.get()),
+            cached: sum(|t| t.cached.get()),
             unwritten: sum(|t| t.unwritten.get()),
             refused: sum(|t| t.refused.get()),
             connections: sum(|t| t.connections.get()),

@@ -10,12 +10,13 @@ pub(crate) mod route;
 pub(crate) use route::Way;
 
 use crate::{
-    admit::Asked, assign::Split, bulkhead::Bulkhead, edits::Edits, guard::Switch, limiter::Limiter, units::Stage,
+    admit::Asked, assign::Split, bulkhead::Bulkhead, cache::Kept, edits::Edits, guard::Switch, limiter::Limiter,
+    units::Stage,
 };
 use http::HeaderName;
 use model::{
-    Arm, Balance, ChangeId, Concurrency, Endpoint, Guard, PathIs, Protocol, Rate, ReleaseId, RouteTable, ServiceKey,
-    Sticky, TrafficSpec,
+    Arm, Balance, Bytes, ChangeId, Concurrency, Endpoint, Guard, PathIs, Protocol, Rate, ReleaseId, RouteTable,
+    ServiceKey, ServiceRoutes, Sticky, TrafficSpec,
 };
 use paths::Paths;
 use regex::bytes::Regex;
@@ -70,6 +71,8 @@ pub(crate) struct Service {
     pub(crate) limiter: Option<Arc<Limiter>>,
     /// How many may be under way.
     pub(crate) bulkhead: Option<Arc<Bulkhead>>,
+    /// What is stored of its responses.
+    pub(crate) cache: Option<Kept>,
     /// What chooses an instance; `None`: how busy they are.
     pub(crate) hashed: Option<Hashed>,
     /// The step its users are bet on in; `None` when there is no guard or each request is bet on.
@@ -145,6 +148,7 @@ impl Table {
                 response_edits: Edits::new(&service.traffic.response_headers),
                 limiter: service.traffic.client_rate.map(|rate| before.limiter(&service.service, rate)),
                 bulkhead: service.traffic.concurrency.map(|terms| before.bulkhead(&service.service, terms)),
+                cache: service.traffic.cache.map(|budget| before.cache(service, budget)),
                 hashed: match &service.traffic.balance {
                     Balance::Least => None,
                     Balance::Hash(user) => Key::new(user).map(Hashed::User),
@@ -168,6 +172,12 @@ impl Table {
         let known = self.services.iter().find(|known| known.bulkhead.is_some() && known.key == *service);
         let known = known.and_then(|known| known.bulkhead.clone()).filter(|bulkhead| bulkhead.terms == terms);
         known.unwrap_or_else(|| Arc::new(Bulkhead::new(terms, Instant::now())))
+    }
+
+    /// The cache of a service, as long as it may be as large as this, or a new one.
+    fn cache(&self, service: &ServiceRoutes, budget: Bytes) -> Kept {
+        let known = self.services.iter().find(|known| known.key == service.service);
+        Kept::new(budget, &service.arms, known.and_then(|known| known.cache.as_ref()))
     }
 
     /// The route of a request, by its host (with or without a port, in any case), its path, and what else routes ask for; with the
@@ -235,7 +245,7 @@ impl Table {
 
 /// Whether plain requests to a service that is carried so can take the short way.
 fn is_plain(traffic: &TrafficSpec) -> bool {
-    traffic.protocol == Protocol::Http1 && !traffic.compress
+    traffic.protocol == Protocol::Http1 && !traffic.compress && traffic.cache.is_none()
 }
 
 impl Service {

@@ -48,6 +48,8 @@ pub(crate) enum Outcome {
     Cancelled,
     /// Cut by us when its instance's drain deadline had passed.
     Cut,
+    /// From the cache: it reached no instance and says nothing about one.
+    Cached,
 }
 
 impl Outcome {
@@ -62,13 +64,14 @@ impl Outcome {
             Outcome::NoInstance => "no_instance",
             Outcome::Cancelled => "cancelled",
             Outcome::Cut => "cut",
+            Outcome::Cached => "cached",
         }
     }
 
     /// The status of a request that ended so before an instance had given one; 499 is what nginx calls a client that went away.
     pub(crate) fn status(self) -> u16 {
         match self {
-            Outcome::Answered => 200,
+            Outcome::Answered | Outcome::Cached => 200,
             Outcome::Status5xx => 500,
             Outcome::Refused | Outcome::Reset => 502,
             Outcome::NoInstance | Outcome::Cut => 503,
@@ -130,6 +133,8 @@ impl ReleaseCounts {
             Outcome::NoInstance => self.no_instance.increment(),
             Outcome::Cancelled => self.cancelled.increment(),
             Outcome::Cut => self.cut.increment(),
+            // Counted by thread.
+            Outcome::Cached => {}
         }
     }
 
@@ -171,6 +176,8 @@ pub(crate) struct ThreadCounts {
     pub(crate) limited: Counter,
     /// Requests of services that had as much to do as they could.
     pub(crate) shed: Counter,
+    /// Requests that were answered from a cache.
+    pub(crate) cached: Counter,
     /// Lines of the access log that were dropped.
     pub(crate) unwritten: Counter,
     /// Open client connections.

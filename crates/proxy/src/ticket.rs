@@ -125,6 +125,7 @@ impl Ticket {
             Outcome::Cancelled => Ending::GivenUp { after_us: latency_us },
             // Our doing, and alike for both arms: leaving it out favours none.
             Outcome::Cut => return,
+            Outcome::Cached => return self.worker.counts.cached.increment(),
         };
         if let (Some(bet), Some(switch)) = (self.bet, &self.lane.service.guard) {
             self.worker.judge(switch, Judged { change: switch.change, bet, ending });
@@ -139,7 +140,7 @@ impl Ticket {
         match outcome {
             Outcome::Answered | Outcome::Status5xx => upstream.ended(false),
             Outcome::Reset | Outcome::Timeout => upstream.ended(true),
-            Outcome::Refused | Outcome::NoInstance | Outcome::Cancelled | Outcome::Cut => {}
+            Outcome::Refused | Outcome::NoInstance | Outcome::Cancelled | Outcome::Cut | Outcome::Cached => {}
         }
     }
 

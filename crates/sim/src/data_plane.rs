@@ -238,6 +238,7 @@ impl DataPlane {
             unrouted: self.unrouted,
             limited: 0,
             shed: 0,
+            cached: 0,
             unwritten: 0,
             refused: 0,
             connections: 0,

@@ -118,7 +118,7 @@ async fn say(
     let (head, content) = answer.into_parts();
     let text = match content {
         Content::Text(text) => text,
-        Content::Empty | Content::Relay(_) | Content::Compressed(_) => Bytes::new(),
+        Content::Empty | Content::Stored(_) | Content::Relay(_) | Content::Compressed(_) => Bytes::new(),
     };
     if let Some(record) = &mut record {
         record.status(head.status.as_u16());

@@ -4,7 +4,7 @@ use crate::{
     pki::{self, Authority, Files},
     rig::{Rig, full, running, service, soon, whole},
     tls,
-    upstream::good,
+    upstream::{good, rude},
 };
 use http::Request;
 use hyper::client::conn::http1;
@@ -13,6 +13,7 @@ use proxy::{Clients, Terms, Wanted};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::{ClientConfig, client::ResolvesClientCert, crypto::ring, sign::CertifiedKey};
 use std::{fs, net::SocketAddr, sync::Arc};
+use tokio::io::AsyncWriteExt as _;
 
 /// Shows a certificate to whoever asks for one.
 #[derive(Debug)]
@@ -84,6 +85,32 @@ async fn a_service_answers_those_it_was_told_to_ask_for_a_certificate() {
         assert_eq!(ask(address, &known, method).await.unwrap().0, 200);
     }
     assert_eq!(rig.get("/").await.0, 403, "nobody shows a certificate in clear");
+}
+
+#[tokio::test]
+async fn what_is_said_to_somebody_with_a_certificate_is_not_kept_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, authority, people) = (Files::new(dir.path()), Authority::new(), Authority::new());
+    files.write("shop", &authority.issue(&["shop.test"], |_| {}));
+    let (mut rig, address) = open(&files, dir.path(), &people, Wanted::WhereAsked).await;
+    let instance = rude(|mut stream, _| async move {
+        let answer =
+            "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let mut shop = service(vec![running(&[instance])]);
+    shop.traffic.cache = Some(model::Bytes::mib(1));
+    rig.serve(vec![shop]).await;
+    let known = showing(&authority, &people).0;
+    for _ in 0..2 {
+        assert_eq!(ask(address, &known, "GET").await.unwrap().0, 200);
+    }
+    rig.tally(1, |tally| tally.answered == 2).await;
+    for _ in 0..2 {
+        assert_eq!(ask(address, &authority.client(&[]), "GET").await.unwrap().0, 200);
+    }
+    rig.tally(1, |tally| tally.answered == 3).await;
 }
 
 #[tokio::test]

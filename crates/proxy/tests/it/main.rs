@@ -8,6 +8,7 @@ mod rig;
 mod upstream;
 
 mod acme;
+mod caching;
 mod client_certificates;
 mod compression;
 mod control;

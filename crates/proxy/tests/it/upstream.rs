@@ -22,6 +22,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::{OwnedRwLockWriteGuard, RwLock, watch},
 };
 
 type Body = BoxBody<Bytes, hyper::Error>;
@@ -81,6 +82,108 @@ pub(crate) async fn recording() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
         }
     });
     (address, asked)
+}
+
+/// An upstream that numbers what it sends, and sends it as it is told.
+pub(crate) struct Kitchen {
+    pub(crate) address: SocketAddr,
+    orders: Arc<Mutex<Orders>>,
+    asked: Arc<watch::Sender<usize>>,
+    gate: Arc<RwLock<()>>,
+}
+
+#[derive(Clone, Default)]
+struct Orders {
+    fields: Vec<(&'static str, &'static str)>,
+    status: u16,
+    known: Option<(&'static str, Vec<(&'static str, &'static str)>)>,
+    filling: usize,
+}
+
+pub(crate) async fn kitchen(name: &'static str) -> Kitchen {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let kitchen = Kitchen {
+        address: listener.local_addr().unwrap(),
+        orders: Arc::new(Mutex::new(Orders { status: 200, ..Orders::default() })),
+        asked: Arc::new(watch::Sender::new(0)),
+        gate: Arc::default(),
+    };
+    let (orders, asked, gate) = (kitchen.orders.clone(), kitchen.asked.clone(), kitchen.gate.clone());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (orders, asked, gate) = (orders.clone(), asked.clone(), gate.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (orders, asked, gate) = (orders.clone(), asked.clone(), gate.clone());
+                async move {
+                    let mut number = 0;
+                    asked.send_modify(|asked| {
+                        *asked += 1;
+                        number = *asked;
+                    });
+                    drop(gate.read().await);
+                    let orders = orders.lock().unwrap().clone();
+                    Ok::<_, Infallible>(orders.serve(&request, &format!("{name} {number}")))
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    kitchen
+}
+
+impl Orders {
+    fn serve(&self, request: &Request<Incoming>, text: &str) -> Response<Body> {
+        let asked = request.headers().get("if-none-match").map(|tag| tag.to_str().unwrap());
+        let known = self.known.as_ref().filter(|(tag, _)| asked == Some(tag));
+        let text = format!("{text}{}", ".".repeat(self.filling));
+        let mut response = match known {
+            Some(_) => status(StatusCode::NOT_MODIFIED, ""),
+            None => status(StatusCode::from_u16(self.status).unwrap(), text),
+        };
+        for (name, value) in known.map_or(&self.fields, |(_, fields)| fields) {
+            response.headers_mut().append(*name, value.parse().unwrap());
+        }
+        response
+    }
+}
+
+impl Kitchen {
+    /// Sends these fields from now on.
+    pub(crate) fn serves(&self, fields: &[(&'static str, &'static str)]) {
+        self.orders.lock().unwrap().fields = fields.to_vec();
+    }
+
+    /// Sends this status from now on.
+    pub(crate) fn fails(&self, status: u16) {
+        self.orders.lock().unwrap().status = status;
+    }
+
+    /// Says of this entity tag that it still holds.
+    pub(crate) fn knows(&self, tag: &'static str, fields: &[(&'static str, &'static str)]) {
+        self.orders.lock().unwrap().known = Some((tag, fields.to_vec()));
+    }
+
+    /// Sends so many bytes more.
+    pub(crate) fn fills(&self, bytes: usize) {
+        self.orders.lock().unwrap().filling = bytes;
+    }
+
+    /// How often it was asked.
+    pub(crate) fn asked(&self) -> usize {
+        *self.asked.borrow()
+    }
+
+    /// Lets it answer nobody until this is dropped.
+    pub(crate) fn hold(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.gate).try_write_owned().unwrap()
+    }
+
+    /// Lets it answer when it has been asked so often.
+    pub(crate) async fn until_asked(&self, times: usize, hold: OwnedRwLockWriteGuard<()>) {
+        self.asked.subscribe().wait_for(|asked| *asked >= times).await.unwrap();
+        drop(hold);
+    }
 }
 
 async fn answer(name: &'static str, mut request: Request<Incoming>) -> Response<Body> {

@@ -114,6 +114,13 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
         set: |t, v, f| f.put(&mut t.compress, v.truth()),
     },
     Key {
+        name: "cache",
+        doc: "How much memory responses are kept in that say how long they may be (`cache-control: max-age=60`), for others who ask for\n\
+              the same. Each release has its own. Without it: none is kept.",
+        shows: Shows::Example(r#""64 MiB""#),
+        set: |t, v, f| f.put(&mut t.cache, v.bytes().map(Some)),
+    },
+    Key {
         name: "request_headers",
         doc: "Header fields that an instance sees as written here, whatever the client sent; \"\" takes one out.",
         shows: Shows::Example(r#"{ "x-environment" = "production", "x-debug" = "" }"#),

@@ -85,6 +85,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "roots",
         "hosts",
         "client_rate",
+        "cache",
         "request_headers",
         "response_headers",
         "maintenance",

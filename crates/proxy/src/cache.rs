@@ -1,0 +1,257 @@
+//! A cache of responses for all clients of one service (RFC 9111), in memory, for all threads alike.
+//!
+//! Releases never answer for each other: what is stored belongs to one stay of one release in the table ([`key::Era`]), so that
+//! a release that leaves takes all of it along, and a rollback needs no purge.
+//!
+//! **What it does to evidence.** An answer from the cache says nothing about a release, so it is not bet on, not counted for the
+//! release and not among its latencies. But leaving answers out must not depend on the arm: the release with the warmer cache
+//! would reach its instances less often, and the other one look more frequent than its weight, so that failures of both would
+//! be evidence against it. So while a guard watches, a stored answer is given only where every arm with a share has one to give,
+//! which is settled before anybody is bet on; where one of them has none, both go to their instances, without conditions and
+//! without waiting for each other. That also lets a release that fails at what others answer from the cache fail for all to see.
+//!
+//! What always holds: a lock is held for a look-up, never while something is awaited; what was not whole is not stored; what
+//! was asked for before a change of it is not stored after. Start reading at [`Kept::look`].
+
+mod answer;
+mod fetch;
+pub(crate) mod key;
+mod policy;
+mod refresh;
+mod status;
+mod store;
+
+pub(crate) use answer::Wanted;
+pub(crate) use fetch::{Collector, Fetch};
+pub(crate) use refresh::behind;
+pub(crate) use status::{Status, Why};
+
+use crate::table::Service;
+use fetch::Flights;
+use http::{
+    HeaderMap, Method,
+    header::{IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE},
+};
+use key::{Era, Key, Place};
+use model::{Arm, Bytes, Ratio, ReleaseId};
+use policy::{Directives, Use};
+use std::{
+    array,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+use store::{Entry, Store};
+
+/// The largest body that is stored.
+pub(crate) const MAX_BODY: usize = 1 << 20;
+
+/// Of how many groups of places it is remembered what became of them last.
+const MARKS: usize = 4096;
+
+/// The stored responses of one service.
+pub(crate) struct Cache {
+    /// How many bytes they may take.
+    pub(crate) budget: Bytes,
+    store: Store,
+    flights: Flights,
+    /// How many bytes of bodies are there that may be stored when they are whole.
+    collecting: AtomicU64,
+    eras: AtomicU64,
+    marks: Box<[Mark; MARKS]>,
+}
+
+/// What is remembered of places that share a number.
+#[derive(Default)]
+struct Mark {
+    /// The place whose response could not be stored last, by its hash.
+    passes: AtomicU64,
+    /// How often one of them was changed.
+    changes: AtomicU64,
+}
+
+impl Cache {
+    fn new(budget: Bytes) -> Cache {
+        Cache {
+            budget,
+            store: Store::new(budget.0),
+            flights: Flights::default(),
+            collecting: AtomicU64::new(0),
+            eras: AtomicU64::new(0),
+            marks: Box::new(array::from_fn(|_| Mark::default())),
+        }
+    }
+
+    fn mark(&self, place: &Place) -> (&Mark, u64) {
+        let hash = self.store.hash(place);
+        (&self.marks[hash as usize % MARKS], hash | 1)
+    }
+
+    /// Whether what is found there could lately not be stored: nobody needs to wait for it.
+    fn passes(&self, place: &Place) -> bool {
+        let (mark, hash) = self.mark(place);
+        mark.passes.load(Relaxed) == hash
+    }
+
+    fn set_passes(&self, place: &Place, passes: bool) {
+        let (mark, hash) = self.mark(place);
+        if passes {
+            mark.passes.store(hash, Relaxed);
+        } else if mark.passes.load(Relaxed) == hash {
+            mark.passes.store(0, Relaxed);
+        }
+    }
+
+    /// How often a place was changed, or one that is taken for it.
+    fn changes(&self, place: &Place) -> u64 {
+        self.mark(place).0.changes.load(Relaxed)
+    }
+}
+
+/// The cache of a service, as one table sees it.
+pub(crate) struct Kept {
+    cache: Arc<Cache>,
+    /// In the order of the service's arms.
+    eras: Vec<(ReleaseId, Era)>,
+}
+
+/// What the cache looks at in a request.
+pub(crate) struct Asking<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) scheme: &'a str,
+    pub(crate) host: &'a [u8],
+    /// The path and query that an instance is asked for.
+    pub(crate) target: &'a str,
+    pub(crate) has_body: bool,
+}
+
+/// What the cache can do for a request.
+pub(crate) enum Found {
+    /// Answer it.
+    Usable(Usable),
+    /// Keep what an instance says.
+    Fetch(Box<Fetch>),
+    /// Nothing, because of this.
+    Nothing(Why),
+    /// Forget what is stored for these places, in case it goes well.
+    Changes([Place; 2]),
+    /// Nothing, and the request wants nobody else to do anything.
+    Refused,
+}
+
+/// A stored response that can be given.
+pub(crate) struct Usable {
+    entry: Arc<Entry>,
+    status: Status,
+    /// It is stale: how to ask whether it still holds, after it was given.
+    pub(crate) behind: Option<Box<Fetch>>,
+}
+
+impl Found {
+    /// Why a request went on to an instance, as far as the cache is concerned.
+    pub(crate) fn why(&self) -> Why {
+        match self {
+            Found::Fetch(fetch) => fetch.why,
+            Found::Nothing(why) => *why,
+            Found::Changes(_) => Why::Method,
+            Found::Usable(_) | Found::Refused => Why::Bypass,
+        }
+    }
+
+    /// Whether no instance is needed.
+    pub(crate) fn spares_instance(&self) -> bool {
+        match self {
+            Found::Usable(_) | Found::Refused => true,
+            Found::Fetch(_) | Found::Nothing(_) | Found::Changes(_) => false,
+        }
+    }
+}
+
+impl Kept {
+    /// For the releases of a service. What was stored before is kept, for releases that have been there all the time.
+    pub(crate) fn new(budget: Bytes, arms: &[Arm], before: Option<&Kept>) -> Kept {
+        let before = before.filter(|before| before.cache.budget == budget);
+        let cache = before.map_or_else(|| Arc::new(Cache::new(budget)), |before| Arc::clone(&before.cache));
+        let mut eras: Vec<(ReleaseId, Era)> = Vec::with_capacity(arms.len());
+        for arm in arms {
+            let of = |known: &[(ReleaseId, Era)]| known.iter().find(|(release, _)| *release == arm.release).copied();
+            let known = of(&eras).or_else(|| before.and_then(|before| of(&before.eras)));
+            eras.push(known.unwrap_or_else(|| (arm.release, Era(cache.eras.fetch_add(1, Relaxed)))));
+        }
+        if before.is_some_and(|before| before.eras.iter().any(|known| !eras.contains(known))) {
+            cache.store.keep(&eras.iter().map(|(_, era)| *era).collect::<Vec<_>>());
+        }
+        Kept { cache, eras }
+    }
+
+    /// What there is for a request that is assigned to an arm of its service.
+    pub(crate) fn look(&self, service: &Service, arm: usize, asking: &Asking<'_>, now: Instant) -> Found {
+        let is_head = *asking.method == Method::HEAD;
+        if [Method::POST, Method::PUT, Method::DELETE, Method::PATCH].contains(asking.method) {
+            return Found::Changes(["http", "https"].map(|scheme| Place::new(scheme, asking.host, asking.target)));
+        }
+        if *asking.method != Method::GET && !is_head {
+            return Found::Nothing(Why::Method);
+        }
+        let asked = Directives::of(asking.headers);
+        let unusual = [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE];
+        let Some((_, era)) = self.eras.get(arm) else { return Found::Nothing(Why::Bypass) };
+        if asked.no_store || asking.has_body || unusual.iter().any(|name| asking.headers.contains_key(name)) {
+            return if asked.only_if_cached { Found::Refused } else { Found::Nothing(Why::Bypass) };
+        }
+        let key = Key { era: *era, place: Place::new(asking.scheme, asking.host, asking.target) };
+        let entry = self.cache.store.get(&key, asking.headers);
+        let usable = |entry: &Entry| entry.terms.usable(&asked, now);
+        let is_judged = service.guard.as_ref().is_some_and(|switch| !switch.is_tripped());
+        // Settled without regard to the arm; see above.
+        let have_all = || {
+            let has = |era: &Era| {
+                let entry = self.cache.store.get(&Key { era: *era, place: key.place.clone() }, asking.headers);
+                entry.is_some_and(|entry| usable(&entry) != Use::Ask)
+            };
+            service.arms.iter().zip(&self.eras).all(|(arm, (_, era))| arm.weight == Ratio::ZERO || has(era))
+        };
+        let fetch = |fallback: Option<Arc<Entry>>, why| {
+            let judged = if is_judged { fetch::Judged::Yes } else { fetch::Judged::No };
+            Box::new(Fetch::new(&self.cache, key.clone(), asking.headers, asked, fallback, why, judged, now))
+        };
+        let Some(entry) = entry else {
+            return match (asked.only_if_cached, is_head) {
+                (true, _) => Found::Refused,
+                (false, true) => Found::Nothing(Why::Miss),
+                (false, false) => Found::Fetch(fetch(None, Why::Miss)),
+            };
+        };
+        let status = Status::Hit(entry.terms.ttl(now));
+        match usable(&entry) {
+            Use::Fresh if !is_judged || have_all() => Found::Usable(Usable { entry, status, behind: None }),
+            Use::Meanwhile if !is_judged || have_all() => {
+                let behind = (!is_head).then(|| fetch(Some(Arc::clone(&entry)), Why::Stale));
+                Found::Usable(Usable { entry, status, behind })
+            }
+            Use::Fresh | Use::Meanwhile | Use::Ask if asked.only_if_cached => Found::Refused,
+            Use::Fresh | Use::Meanwhile if is_head => Found::Nothing(Why::Bypass),
+            Use::Fresh | Use::Meanwhile => Found::Fetch(fetch(Some(entry), Why::Bypass)),
+            Use::Ask => {
+                let why = if entry.terms.is_fresh(now) { Why::Request } else { Why::Stale };
+                if is_head { Found::Nothing(why) } else { Found::Fetch(fetch(Some(entry), why)) }
+            }
+        }
+    }
+
+    /// Forgets what any release has said about places that were changed.
+    pub(crate) fn changed(&self, places: &[Place]) {
+        for place in places {
+            self.cache.mark(place).0.changes.fetch_add(1, Relaxed);
+            for (_, era) in &self.eras {
+                self.cache.store.remove(&Key { era: *era, place: place.clone() });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! A stored response, given to a client. Pure.
+
+use super::{Status, Usable, policy::is_known_to, store::Entry};
+use crate::body::Content;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE},
+};
+use std::time::Instant;
+
+/// What describes a body that a client has already.
+const OF_THE_BODY: [HeaderName; 4] = [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
+
+/// Whether a body is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wanted {
+    /// By a GET.
+    Whole,
+    /// Not by a HEAD.
+    Head,
+}
+
+impl Usable {
+    /// Answers a request with these fields.
+    pub(crate) fn answer(&self, request: &HeaderMap, wanted: Wanted, now: Instant) -> Response<Content> {
+        self.entry.answer(request, wanted, self.status, now)
+    }
+}
+
+impl Entry {
+    /// As an answer to a request with these fields: without what its client has already.
+    pub(super) fn answer(
+        &self,
+        request: &HeaderMap,
+        wanted: Wanted,
+        status: Status,
+        now: Instant,
+    ) -> Response<Content> {
+        let is_known = self.status == StatusCode::OK && is_known_to(request, &self.headers);
+        let content = match wanted {
+            Wanted::Whole if !is_known && !self.body.is_empty() => Content::Stored(self.body.clone()),
+            Wanted::Whole | Wanted::Head => Content::Empty,
+        };
+        let mut response = Response::new(content);
+        *response.status_mut() = if is_known { StatusCode::NOT_MODIFIED } else { self.status };
+        *response.headers_mut() = self.headers.clone();
+        let headers = response.headers_mut();
+        if is_known {
+            OF_THE_BODY.iter().for_each(|name| drop(headers.remove(name)));
+        }
+        headers.insert(AGE, HeaderValue::from(self.terms.age(now).as_secs()));
+        status.write(headers);
+        response
+    }
+}

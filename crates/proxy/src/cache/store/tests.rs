@@ -1,0 +1,84 @@
+use super::*;
+use crate::cache::policy::Moments;
+use std::time::{Instant, SystemTime};
+
+fn key(era: u64, target: &str) -> Key {
+    Key { era: Era(era), place: Place::new("http", b"shop.test", target) }
+}
+
+fn entry(size: usize, vary: Option<&str>, request: &HeaderMap) -> Entry {
+    let mut headers = HeaderMap::new();
+    headers.insert("cache-control", "max-age=60".parse().unwrap());
+    if let Some(vary) = vary {
+        headers.insert("vary", vary.parse().unwrap());
+    }
+    let now = Instant::now();
+    let at = Moments { sent: now, received: now, wall: SystemTime::UNIX_EPOCH };
+    Entry {
+        status: StatusCode::OK,
+        body: Bytes::from(vec![0; size]),
+        terms: Terms::of(request, StatusCode::OK, &headers, at).unwrap(),
+        selection: Selection::of(&headers, request).unwrap(),
+        headers,
+    }
+}
+
+fn put(store: &Store, key: Key, size: usize) {
+    store.put(key, entry(size, None, &HeaderMap::new()));
+}
+
+fn has(store: &Store, key: &Key) -> bool {
+    store.get(key, &HeaderMap::new()).is_some()
+}
+
+#[test]
+fn it_never_takes_more_than_it_may_and_keeps_what_is_asked_for() {
+    let store = Store::new(3 << 20);
+    put(&store, key(0, "/loved"), 100_000);
+    for n in 0..1_000 {
+        assert!(has(&store, &key(0, "/loved")), "{n}");
+        put(&store, key(0, &format!("/{n}")), 10_000 + n * 97 % 100_000);
+        assert!(store.used() <= 3 << 20);
+    }
+    assert!(store.used() > 2 << 20, "{}", store.used());
+    assert!(has(&store, &key(0, "/999")) && !has(&store, &key(0, "/0")));
+}
+
+#[test]
+fn what_is_larger_than_all_of_it_drives_nothing_out() {
+    let store = Store::new(1 << 20);
+    put(&store, key(0, "/a"), 1_000);
+    put(&store, key(0, "/b"), 2 << 20);
+    assert!(has(&store, &key(0, "/a")) && !has(&store, &key(0, "/b")));
+}
+
+#[test]
+fn the_same_request_has_one_response_and_others_have_their_own() {
+    let store = Store::new(64 << 20);
+    let speaking = |n: usize| HeaderMap::from_iter([(http::header::ACCEPT_LANGUAGE, n.to_string().parse().unwrap())]);
+    let stored = |n| store.get(&key(0, "/"), &speaking(n)).map(|entry| entry.body.len());
+    for n in 0..VARIANTS {
+        store.put(key(0, "/"), entry(n, Some("accept-language"), &speaking(n)));
+    }
+    assert!((0..VARIANTS).all(|n| stored(n) == Some(n)));
+    let used = store.used();
+    store.put(key(0, "/"), entry(3, Some("accept-language"), &speaking(3)));
+    assert_eq!((store.used(), stored(3)), (used, Some(3)));
+    // One more drives out the oldest.
+    store.put(key(0, "/"), entry(99, Some("accept-language"), &speaking(99)));
+    assert_eq!((stored(0), stored(1), stored(99)), (None, Some(1), Some(99)));
+    store.remove(&key(0, "/"));
+    assert_eq!((store.used(), stored(99)), (0, None));
+}
+
+#[test]
+fn what_a_release_leaves_is_forgotten() {
+    let store = Store::new(64 << 20);
+    for n in 0..100 {
+        put(&store, key(n % 2, &format!("/{n}")), 1_000);
+    }
+    let used = store.used();
+    store.keep(&[Era(1)]);
+    assert!(!has(&store, &key(0, "/0")) && has(&store, &key(1, "/1")));
+    assert!(store.used() * 2 <= used + 100);
+}
