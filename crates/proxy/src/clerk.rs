@@ -4,6 +4,7 @@
 
 use crate::{
     error::Error,
+    quiet::Quiet,
     settings::{AccessLog, Settings},
     shared::Shared,
     tls::{Stamp, read_file},
@@ -36,7 +37,11 @@ pub(crate) struct Clerk {
     settings_at: PathBuf,
     stamp: Option<Stamp>,
     lines: Receiver<Vec<u8>>,
+    /// The log that is to be written.
+    wanted: Option<AccessLog>,
+    /// The one that is; none where it cannot be, until it can.
     log: Option<Log>,
+    trouble: Quiet,
 }
 
 /// A log that is open.
@@ -53,7 +58,15 @@ struct Log {
 /// When the system gives no thread.
 pub(crate) fn start(settings: &Path, shared: Arc<Shared>) -> Result<(JoinHandle<()>, Lines), Error> {
     let (sender, lines) = sync_channel(QUEUE);
-    let mut clerk = Clerk { shared, settings_at: settings.to_owned(), stamp: None, lines, log: None };
+    let mut clerk = Clerk {
+        shared,
+        settings_at: settings.to_owned(),
+        stamp: None,
+        lines,
+        wanted: None,
+        log: None,
+        trouble: Quiet::default(),
+    };
     clerk.look();
     let thread = thread::Builder::new().name("clerk".into()).spawn(move || clerk.run());
     let thread = thread.map_err(|source| Error::Resources { what: "the thread that writes the access log", source })?;
@@ -100,7 +113,7 @@ impl Clerk {
             let read = read_file(&self.settings_at);
             match read.and_then(|bytes| Ok(serde_json::from_slice::<Settings>(&bytes)?)) {
                 Ok(settings) => {
-                    self.open(settings.access_log.as_ref());
+                    self.wanted.clone_from(&settings.access_log);
                     self.shared.settings.store(Arc::new(settings));
                 }
                 Err(error) => {
@@ -109,33 +122,27 @@ impl Clerk {
                 }
             }
         }
-        // Somebody else may have put the log aside, or another proxy that hands over to us, or to which we do.
-        if let Some(log) = &self.log
-            && fs::metadata(&log.terms.file).map(|found| found.ino()).ok() != Some(log.inode)
-        {
-            let terms = log.terms.clone();
-            self.close();
-            self.open(Some(&terms));
+        if !self.log.as_ref().is_some_and(|log| Some(&log.terms) == self.wanted.as_ref() && log.is_in_place()) {
+            self.open();
         }
     }
 
-    fn open(&mut self, terms: Option<&AccessLog>) {
-        if self.log.as_ref().map(|log| &log.terms) == terms {
-            return;
-        }
+    /// Opens the log that is to be written, in the place of the one that is.
+    fn open(&mut self) {
         self.close();
-        self.log = terms.and_then(|terms| {
-            let opened = Log::open(terms);
-            opened.map_err(|error| tell(terms, &error)).ok()
-        });
+        let Some(terms) = &self.wanted else { return };
+        match Log::open(terms) {
+            Ok(log) => self.log = Some(log),
+            Err(error) => self.tell(&error),
+        }
     }
 
     fn write(&mut self, line: &[u8]) {
         let Some(log) = &mut self.log else { return };
         if let Err(error) = log.write(line) {
-            tell(&log.terms, &error);
-            // Tried again when it is next looked for.
-            log.inode = 0;
+            self.tell(&error);
+            // Tried again at the next look.
+            self.log = None;
         }
     }
 
@@ -143,7 +150,7 @@ impl Clerk {
         if let Some(log) = &mut self.log
             && let Err(error) = log.file.flush()
         {
-            tell(&log.terms, &error);
+            self.tell(&error);
         }
     }
 
@@ -151,10 +158,14 @@ impl Clerk {
         self.flush();
         self.log = None;
     }
-}
 
-fn tell(terms: &AccessLog, error: &io::Error) {
-    tracing::error!(path = %terms.file.display(), %error, "the access log cannot be written; requests go on");
+    fn tell(&self, error: &io::Error) {
+        let Some(terms) = &self.wanted else { return };
+        if let Some(withheld) = self.trouble.pass() {
+            let path = terms.file.display();
+            tracing::error!(%path, %error, withheld, "the access log cannot be written, and is tried again; requests go on");
+        }
+    }
 }
 
 impl Log {
@@ -168,6 +179,11 @@ impl Log {
             inode: found.ino(),
             size: found.len(),
         })
+    }
+
+    /// Whether it is still what its path leads to: somebody else may have put it aside, or a proxy that hands over to us or takes over.
+    fn is_in_place(&self) -> bool {
+        fs::metadata(&self.terms.file).is_ok_and(|found| found.ino() == self.inode)
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {

@@ -248,3 +248,18 @@ async fn a_log_is_put_aside_when_it_is_full_and_settings_change_while_it_runs() 
     let written = lines(&terms.file, 1).await;
     assert!(written[0].contains("GET /fail"), "only what did not go well: {written:?}");
 }
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut terms = log(dir.path(), LogFormat::Combined);
+    terms.file = dir.path().join("later/access.log");
+    let mut rig = told(&Settings { access_log: Some(terms.clone()), ..Settings::default() }).await;
+    rig.serve(vec![service(vec![running(&[good("one").await])])]).await;
+    assert_eq!(rig.get("/first").await.0, 200, "requests go on");
+    fs::create_dir(dir.path().join("later")).unwrap();
+    soon("the log", appears(&terms.file)).await;
+    rig.get("/second").await;
+    let written = lines(&terms.file, 1).await;
+    assert!(written[0].contains("GET /second"), "{written:?}");
+}
