@@ -249,10 +249,8 @@ async fn what_breaks_does_not_look_whole_and_is_counted_as_what_it_is() {
     let resets = |said: &'static str| {
         raw(move |mut stream| async move {
             stream.write_all(said.as_bytes()).await.unwrap();
-            // Until this is heard, what was said may be lost with the connection.
-            if !said.is_empty() {
-                let _ = stream.read_u8().await;
-            }
+            // Until this is heard, what was said may be lost with the connection, and the connection may seem to be refused.
+            let _ = stream.read_u8().await;
             stream.set_zero_linger().unwrap();
         })
     };
@@ -269,7 +267,9 @@ async fn what_breaks_does_not_look_whole_and_is_counted_as_what_it_is() {
     rig.tally(1, |tally| (tally.answered, tally.reset) == (1, 0)).await;
 
     rig.serve(vec![database(at, vec![running(&[resets("").await])])]).await;
-    assert!(rest(&mut connect(at).await).await.is_err());
+    let mut stream = connect(at).await;
+    stream.write_u8(b'x').await.unwrap();
+    assert!(rest(&mut stream).await.is_err());
     rig.tally(1, |tally| (tally.answered, tally.reset) == (1, 1)).await;
 
     // A client that goes away, before and after it was answered.
