@@ -78,7 +78,7 @@ impl Record {
             worker: Rc::clone(worker),
             began,
             at: Timestamp::now(),
-            client: text(origin.address.as_bytes()),
+            client: text(origin.address().as_bytes()),
             method: text(request.method().as_bytes()),
             host: text(request.host()),
             target: text(target.as_bytes()),

@@ -158,7 +158,7 @@ fn find<'a>(lanes: &'a Lanes, request: &impl Asked) -> Result<(&'a Rc<Lane>, Way
 fn key(hashed: &Hashed, request: &impl Asked, origin: &Origin) -> Option<u64> {
     match hashed {
         Hashed::Path => Some(unit_hash(request.path().as_bytes(), 0)),
-        Hashed::User(Key::Client) => Some(unit_hash(origin.address.as_bytes(), 0)),
+        Hashed::User(Key::Client) => Some(unit_hash(origin.address().as_bytes(), 0)),
         Hashed::User(Key::Header(name)) => request.fields(name).next().map(|value| unit_hash(value, 0)),
         Hashed::User(Key::Cookie(name)) => {
             headers::cookie(request.fields(&COOKIE), name).map(|value| unit_hash(value, 0))
@@ -182,7 +182,7 @@ impl User {
         let service = &lane.service;
         match &service.sticky {
             None => User::Anyone,
-            Some(Key::Client) => User::Known(unit_hash(origin.address.as_bytes(), service.salt)),
+            Some(Key::Client) => User::Known(unit_hash(origin.address().as_bytes(), service.salt)),
             Some(Key::Header(name)) => match request.fields(name).next() {
                 Some(value) => User::Known(unit_hash(value, service.salt)),
                 None => User::Anyone,

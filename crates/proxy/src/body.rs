@@ -6,6 +6,7 @@ use crate::{
     client_io::Busy,
     compress::Encoder,
     lifeline::{Lifeline, Overdue},
+    plain,
     streams::Stall,
     tally::Outcome,
     ticket::Ticket,
@@ -33,6 +34,10 @@ pub(crate) enum Broken {
     Connection(#[source] hyper::Error),
     #[error("the body was silent for too long")]
     Silent,
+    #[error("the instance closed the connection in the middle of the body")]
+    Ended,
+    #[error("what the instance sent is no body of the kind it has announced")]
+    Malformed,
     #[error("the body is larger than the service accepts")]
     TooLarge,
     #[error("the body could not be compressed")]
@@ -172,7 +177,9 @@ pub(crate) enum Content {
     Stored(Bytes),
     /// What an instance sends.
     Relay(Box<Relay>),
-    /// Likewise, compressed.
+    /// What an instance sends that was sent a plain request.
+    Plain(Box<plain::Body>),
+    /// What an instance sends, compressed.
     Compressed(Box<Compressed>),
 }
 
@@ -343,6 +350,7 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(Frame::data(text))))
             }
             Content::Relay(relay) => relay.poll_frame(cx),
+            Content::Plain(body) => body.poll_frame(cx),
             Content::Compressed(compressed) => compressed.poll_frame(cx),
         };
         if let (Some(stall), Poll::Ready(Some(Ok(_)))) = (stall, &polled) {
@@ -356,6 +364,7 @@ impl Body for ResponseBody {
             Content::Empty => true,
             Content::Text(_) | Content::Stored(_) => false,
             Content::Relay(relay) => relay.body.is_end_stream(),
+            Content::Plain(body) => body.is_over(),
             Content::Compressed(compressed) => compressed.encoder.is_none() && compressed.trailers.is_none(),
         }
     }
@@ -365,6 +374,7 @@ impl Body for ResponseBody {
             Content::Empty => SizeHint::with_exact(0),
             Content::Text(text) | Content::Stored(text) => SizeHint::with_exact(text.len() as u64),
             Content::Relay(relay) => relay.body.size_hint(),
+            Content::Plain(body) => body.size_hint(),
             Content::Compressed(_) => SizeHint::default(),
         }
     }

@@ -21,7 +21,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioTimer;
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
@@ -53,7 +53,7 @@ const WINDOW: (u32, u32) = (256 << 10, 1 << 20);
 /// How much of one response may wait for an HTTP/2 client to open its window.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// What the requests of one connection have in common.
+/// What the requests of one connection have in common. Small: every connection has one, and most do nothing.
 pub(crate) struct Client {
     /// The thread it is on.
     pub(crate) worker: Rc<Worker>,
@@ -62,72 +62,114 @@ pub(crate) struct Client {
     /// Whether it is a proxy that is believed about where its requests come from.
     pub(crate) is_believed: bool,
     /// What it is told about TLS with every response.
-    pub(crate) hsts: Option<HeaderValue>,
-    /// Whether it keeps up.
-    pub(crate) pace: Arc<Pace>,
-    /// Its requests, when it speaks HTTP/2.
-    pub(crate) streams: Streams,
+    pub(crate) hsts: Option<Box<HeaderValue>>,
     /// Whether it was answered before it had sent everything.
     pub(crate) answered_early: Cell<bool>,
+    by_hyper: OnceCell<Box<ByHyper>>,
     _open: Open,
 }
 
-/// Serves a connection until it ends.
-///
-/// Each stage is in a place of its own, so that a connection is as large as what it does, and small while it does nothing.
-pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, begins: Begins) {
-    let open = worker.open();
-    let peer = peer.ip();
+/// What is known of a client that hyper speaks with. Others do without.
+struct ByHyper {
+    pace: Arc<Pace>,
+    streams: Streams,
+}
+
+impl Client {
+    /// Whether it keeps up.
+    pub(crate) fn pace(&self) -> &Arc<Pace> {
+        &self.by_hyper().pace
+    }
+
+    /// Its requests, when it speaks HTTP/2.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.by_hyper().streams
+    }
+
+    fn by_hyper(&self) -> &ByHyper {
+        self.by_hyper.get_or_init(|| {
+            let streams = Streams::new(self.worker.shared.limits.write_stall);
+            Box::new(ByHyper { pace: Pace::new(), streams })
+        })
+    }
+}
+
+/// A client that has arrived.
+struct Arrival {
+    worker: Rc<Worker>,
+    open: Open,
+    peer: IpAddr,
+    begins: Begins,
+    is_believed: bool,
+}
+
+/// Begins to serve a connection: a task does so until it ends.
+pub(crate) fn begin(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, begins: Begins) {
+    let (open, peer) = (worker.open(), peer.ip());
     let (is_believed, is_announced) = {
         let settings = worker.shared.settings.load();
         (settings.believes(peer), settings.announces(peer))
     };
-    let announced = match is_announced {
-        false => None,
-        true => match Box::pin(announced(&worker, &mut stream)).await {
-            Some(announced) => announced,
-            None => return,
-        },
-    };
-    let stream = match (begins, &worker.shared.tls) {
-        (Begins::WithTls, Some(plane)) => {
-            let met = Box::pin(async {
-                tokio::select! {
-                    met = tls::meet(&worker, plane, stream) => met,
-                    () = worker.parting() => None,
+    let arrival = Arrival { worker, open, peer, begins, is_believed };
+    match (begins, is_announced) {
+        (Begins::InClear, false) => serve(arrival.client(None, None, None), Stream::Clear(stream)),
+        (Begins::InClear, true) | (Begins::WithTls, _) => {
+            tokio::task::spawn_local(async move {
+                if let Some((client, stream)) = arrival.meet(stream, is_announced).await {
+                    serve(client, stream);
                 }
             });
-            match met.await {
-                Some(stream) => stream,
-                None => return,
-            }
         }
-        (Begins::InClear, _) | (Begins::WithTls, None) => Stream::Clear(stream),
+    }
+}
+
+/// Serves a client whose requests come next. A task of its own for each stage, so that a connection is as large as what it
+/// does, and small while it does nothing.
+fn serve(client: Rc<Client>, stream: Stream) {
+    match stream.agreed() {
+        Agreed::Http2 => tokio::task::spawn_local(by_hyper(client, stream, None)),
+        Agreed::Http1 | Agreed::Open => tokio::task::spawn_local(plain::serve(client, stream)),
     };
-    let certificate = stream.certificate().and_then(tls::told);
-    let hsts = match (begins, &worker.shared.tls) {
-        (Begins::WithTls, Some(plane)) => plane.hsts(),
-        (Begins::InClear, _) | (Begins::WithTls, None) => None,
-    };
-    let streams = Streams::new(worker.shared.limits.write_stall);
-    let client = Rc::new(Client {
-        worker,
-        origin: Origin { certificate, ..Origin::new(announced.unwrap_or(peer), begins.scheme()) },
-        is_believed,
-        hsts,
-        pace: Pace::new(),
-        streams,
-        answered_early: Cell::new(false),
-        _open: open,
-    });
-    let (stream, arrived) = match stream.agreed() {
-        Agreed::Http2 => (stream, None),
-        Agreed::Http1 | Agreed::Open => match plain::serve(&client, stream).await {
-            Some((stream, arrived)) => (stream, Some(arrived)),
-            None => return,
-        },
-    };
-    Box::pin(by_hyper(client, stream, arrived)).await;
+}
+
+impl Arrival {
+    /// What has to be said before the first request: whose connection it is, and a handshake. `None`: that came to nothing.
+    async fn meet(self, mut stream: TcpStream, is_announced: bool) -> Option<(Rc<Client>, Stream)> {
+        let worker = Rc::clone(&self.worker);
+        let announced = if is_announced { announced(&worker, &mut stream).await? } else { None };
+        let (stream, hsts) = match (self.begins, &worker.shared.tls) {
+            (Begins::WithTls, Some(plane)) => {
+                let met = tokio::select! {
+                    met = tls::meet(&worker, plane, stream) => met?,
+                    () = worker.parting() => return None,
+                };
+                (met, plane.hsts())
+            }
+            (Begins::InClear, _) | (Begins::WithTls, None) => (Stream::Clear(stream), None),
+        };
+        let certificate = stream.certificate().and_then(tls::told);
+        Some((self.client(announced, certificate, hsts), stream))
+    }
+
+    fn client(
+        self,
+        announced: Option<IpAddr>,
+        certificate: Option<HeaderValue>,
+        hsts: Option<HeaderValue>,
+    ) -> Rc<Client> {
+        let Arrival { worker, open, peer, begins, is_believed } = self;
+        let origin =
+            Origin { certificate: certificate.map(Box::new), ..Origin::new(announced.unwrap_or(peer), begins) };
+        Rc::new(Client {
+            worker,
+            origin,
+            is_believed,
+            hsts: hsts.map(Box::new),
+            answered_early: Cell::new(false),
+            by_hyper: OnceCell::new(),
+            _open: open,
+        })
+    }
 }
 
 /// Whose connection it is, by the balancer that passes it on; `Some(None)`: its own. `None`: it does not say, as it must.
@@ -145,7 +187,7 @@ async fn announced(worker: &Worker, stream: &mut TcpStream) -> Option<Option<IpA
 }
 
 /// Serves the rest of a connection that is not plain. `arrived`: what was read of it already, and is not empty.
-async fn by_hyper(client: Rc<Client>, mut stream: Stream, arrived: Option<Buffer>) {
+pub(crate) async fn by_hyper(client: Rc<Client>, mut stream: Stream, arrived: Option<Buffer>) {
     let worker = Rc::clone(&client.worker);
     let limits = &worker.shared.limits;
     let first = tokio::select! {
@@ -163,7 +205,7 @@ async fn by_hyper(client: Rc<Client>, mut stream: Stream, arrived: Option<Buffer
         Agreed::Open => arrived.filled().starts_with(PREFACE),
     };
     let times = Times { head: limits.head_time, keep_alive: limits.keep_alive, write_stall: limits.write_stall };
-    let pace = Arc::clone(&client.pace);
+    let pace = Arc::clone(client.pace());
     if is_http2 {
         pace.set_framed();
     }
@@ -220,7 +262,7 @@ async fn http1(client: Rc<Client>, io: ClientIo) {
         }
     };
     let malformed = ended.is_err_and(|error| error.is_parse());
-    if malformed || client.pace.was_too_slow() {
+    if malformed || client.pace().was_too_slow() {
         client.worker.counts.refused.increment();
     }
     if (malformed || client.answered_early.get())
@@ -251,7 +293,7 @@ pub(crate) async fn linger(mut stream: Stream) {
 async fn http2(client: Rc<Client>, io: ClientIo) {
     let worker = Rc::clone(&client.worker);
     let limits = &worker.shared.limits;
-    let streams = client.streams.clone();
+    let streams = client.streams().clone();
     let service = service_fn(move |request| forward::serve(Rc::clone(&client), request));
     let mut builder = http2::Builder::new(streams);
     builder

@@ -36,6 +36,7 @@ use crate::{
     lifeline::{Leaving, Lifeline, Overdue},
     origin::Origin,
     patience::DRAIN_LOOK,
+    plain::{self, Parted},
     pool::Replay,
     refusal::Refusal,
     tally::Outcome,
@@ -73,7 +74,7 @@ pub(crate) async fn serve(
     client: Rc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let busy = Busy::new(&client.pace);
+    let busy = Busy::new(client.pace());
     let is_http1 = request.version() < Version::HTTP_2;
     let mut record = None;
     let mut response = match carry(&client, request, &mut record).await {
@@ -94,9 +95,9 @@ pub(crate) async fn serve(
     }
     if let Some(hsts) = &client.hsts {
         // An instance may know better.
-        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| HeaderValue::clone(hsts));
     }
-    Ok(response.map(|content| content.into_body(busy, client.streams.current())))
+    Ok(response.map(|content| content.into_body(busy, client.streams().current())))
 }
 
 /// Refusals of requests that were assigned are counted with their release, by their ticket.
@@ -190,6 +191,12 @@ async fn carry(
         }
         other => other,
     };
+    if lane.service.is_plain() && wanted.is_none() && body.is_end_stream() && Parted::is_plain(&head) {
+        let asked = Parted { head: &head, host: &host, origin: &origin, rewritten: rewritten.as_deref() };
+        let mut response = plain::answer(worker, &lane, (arm, key), ticket, &asked).await?;
+        set_cookie.map(|cookie| response.headers_mut().append(SET_COOKIE, cookie));
+        return Ok(response);
+    }
     outgoing(client, &lane, &mut head, &host, &origin, wanted, rewritten);
     if let Some(Found::Fetch(fetch)) = &found {
         fetch.ask(&mut head.headers);

@@ -11,11 +11,12 @@ use crate::{
     compress::Coding,
     dates::Dates,
     edits,
+    listen::Begins,
     origin::Origin,
     plain::{
         chunks::Chunks,
         request::Plain,
-        response::{Added, Found, Framing, pass_on},
+        response::{Added, Found, Framing, understand},
     },
     proxy_header,
     settings::Settings,
@@ -105,7 +106,7 @@ fn mutated(seeds: &[Vec<u8>], random: &Random) -> Vec<u8> {
 
 #[test]
 fn a_request_is_sent_on_as_one_request_and_the_same() {
-    let origin = Origin::new("192.0.2.1".parse().unwrap(), "http");
+    let origin = Origin::new("192.0.2.1".parse().unwrap(), Begins::InClear);
     hunt("request", |input| {
         let Some(plain) = Plain::read(input) else { return };
         assert!(plain.length <= input.len());
@@ -132,11 +133,12 @@ fn a_request_is_sent_on_as_one_request_and_the_same() {
 fn a_response_is_passed_on_as_one_response_with_one_end() {
     hunt("response", |input| {
         for to_head in [false, true] {
-            let mut out = Vec::new();
             let dates = Dates::default();
             let added = Added { edits: &edits::NONE, cookie: None, hsts: None, closes: false, dates: &dates };
-            let Ok(Found::Final(length, head)) = pass_on(input, to_head, &added, &mut out) else { continue };
-            assert!(length <= input.len());
+            let Ok(Found::Final(head, out)) = understand(input, to_head, |answer| answer.write(&added)) else {
+                continue;
+            };
+            assert!(head.size <= input.len());
             let mut fields = [httparse::EMPTY_HEADER; 128];
             let mut response = httparse::Response::new(&mut fields);
             assert_eq!(response.parse(&out), Ok(httparse::Status::Complete(out.len())));

@@ -11,8 +11,8 @@ use crate::{
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
-        UPGRADE,
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRANSFER_ENCODING, UPGRADE,
     },
 };
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -50,10 +50,11 @@ pub(crate) fn forward_request(
     }
     let said: Vec<HeaderName> = headers.keys().filter(|name| is_said_by_us(name.as_str())).cloned().collect();
     said.iter().for_each(|name| drop(headers.remove(name)));
-    headers.insert(&FORWARDED_FOR, origin.address.clone());
-    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    let address = HeaderValue::from_bytes(origin.address().as_bytes());
+    headers.insert(&FORWARDED_FOR, address.unwrap_or(HeaderValue::from_static("unknown")));
+    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(origin.begins.scheme()));
     if let Some(certificate) = &origin.certificate {
-        headers.insert(&CLIENT_CERT, certificate.clone());
+        headers.insert(&CLIENT_CERT, HeaderValue::clone(certificate));
     }
     headers.insert(&FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
@@ -76,6 +77,16 @@ pub(crate) fn is_said_by_us(name: &str) -> bool {
     matches!(name.len(), 11 | 14..=17)
         && ([&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &CLIENT_CERT, &CLIENT_CERT_CHAIN].into_iter().any(is)
             || name.contains('_') && [&CONTENT_LENGTH, &TRANSFER_ENCODING].into_iter().any(is))
+}
+
+/// Makes one field of all cookies: in HTTP/2 each may be a field of its own, and nowhere else (RFC 9113, section 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// Makes the fields of an instance's response those of a response of ours.
@@ -141,6 +152,7 @@ pub(crate) fn is_host(host: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listen::Begins;
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&str, &str)| {
@@ -150,14 +162,14 @@ mod tests {
     }
 
     fn forwarded(pairs: &[(&str, &str)]) -> HeaderMap {
-        forwarded_from("http", pairs)
+        forwarded_from(Begins::InClear, pairs)
     }
 
-    fn forwarded_from(scheme: &'static str, pairs: &[(&str, &str)]) -> HeaderMap {
+    fn forwarded_from(begins: Begins, pairs: &[(&str, &str)]) -> HeaderMap {
         let mut headers = map(pairs);
         let upgrade = wanted_upgrade(&headers);
         let host = HeaderValue::from_static("shop.test");
-        let origin = Origin::new("10.0.0.9".parse().unwrap(), scheme);
+        let origin = Origin::new("10.0.0.9".parse().unwrap(), begins);
         forward_request(&mut headers, host, &origin, upgrade, &Random::new(Some(1)));
         headers
     }
@@ -207,7 +219,7 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["host"], "shop.test");
-        let secured = forwarded_from("https", &[("x-forwarded-proto", "http")]);
+        let secured = forwarded_from(Begins::WithTls, &[("x-forwarded-proto", "http")]);
         assert_eq!(secured["x-forwarded-proto"], "https");
     }
 

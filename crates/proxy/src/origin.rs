@@ -8,6 +8,7 @@ use crate::{admit::Asked, connection::Client, listen::Begins, settings::Settings
 use http::{HeaderName, HeaderValue};
 use std::{
     borrow::Cow,
+    io::Write as _,
     net::{IpAddr, SocketAddr},
 };
 
@@ -19,24 +20,46 @@ pub(crate) static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwa
 /// The most hops that are looked at.
 const MOST_HOPS: usize = 32;
 
-/// Where a request came from.
+/// How long an address is at most, as text: IPv6 whose last part is written as IPv4.
+const LONGEST: usize = 45;
+
+/// Where a request came from. Small, because every connection has one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Origin {
     /// The client's address.
     pub(crate) ip: IpAddr,
-    /// The same, as instances are told it.
-    pub(crate) address: HeaderValue,
-    /// `http` or `https`.
-    pub(crate) scheme: &'static str,
+    /// How its connection to the first of us began.
+    pub(crate) begins: Begins,
     /// The certificate that it has shown, as instances are told it.
-    pub(crate) certificate: Option<HeaderValue>,
+    pub(crate) certificate: Option<Box<HeaderValue>>,
+}
+
+/// An address as instances are told it.
+pub(crate) struct Address {
+    text: [u8; LONGEST],
+    length: usize,
+}
+
+impl Address {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
+    }
 }
 
 impl Origin {
     /// Of whatever comes on a connection.
-    pub(crate) fn new(ip: IpAddr, scheme: &'static str) -> Origin {
-        let address = HeaderValue::from_str(&ip.to_canonical().to_string());
-        Origin { ip, address: address.unwrap_or(HeaderValue::from_static("unknown")), scheme, certificate: None }
+    pub(crate) fn new(ip: IpAddr, begins: Begins) -> Origin {
+        Origin { ip, begins, certificate: None }
+    }
+
+    /// The client's address as instances are told it.
+    pub(crate) fn address(&self) -> Address {
+        let mut text = [0; LONGEST];
+        let mut rest = &mut text[..];
+        // No address is longer than there is room for.
+        let _ = write!(rest, "{}", self.ip.to_canonical());
+        let length = LONGEST - rest.len();
+        Address { text, length }
     }
 
     /// Of a request.
@@ -45,14 +68,14 @@ impl Origin {
             return Cow::Borrowed(&client.origin);
         }
         let settings = client.worker.shared.settings.load();
-        let scheme = match request.fields(&FORWARDED_PROTO).last() {
-            Some(b"https") => Begins::WithTls.scheme(),
-            Some(b"http") => Begins::InClear.scheme(),
-            Some(_) | None => client.origin.scheme,
+        let begins = match request.fields(&FORWARDED_PROTO).last() {
+            Some(b"https") => Begins::WithTls,
+            Some(b"http") => Begins::InClear,
+            Some(_) | None => client.origin.begins,
         };
         let said: Vec<&[u8]> = request.fields(&FORWARDED_FOR).collect();
         let ip = believed(&said, &settings).unwrap_or(client.origin.ip);
-        Cow::Owned(Origin::new(ip, scheme))
+        Cow::Owned(Origin::new(ip, begins))
     }
 }
 
@@ -86,6 +109,19 @@ mod tests {
         let settings = Settings { forwarded_by, ..Settings::default() };
         let said: Vec<&[u8]> = said.iter().map(|value| value.as_bytes()).collect();
         believed(&said, &settings).map(|ip| ip.to_string())
+    }
+
+    #[test]
+    fn an_address_is_told_as_people_write_it() {
+        for (ip, told) in [
+            ("192.168.100.200", "192.168.100.200"),
+            ("::ffff:10.0.0.9", "10.0.0.9"),
+            ("::1", "::1"),
+            ("1111:2222:3333:4444:5555:6666:7777:8888", "1111:2222:3333:4444:5555:6666:7777:8888"),
+        ] {
+            let address = Origin::new(ip.parse().unwrap(), Begins::InClear).address();
+            assert_eq!(address.as_bytes(), told.as_bytes());
+        }
     }
 
     #[test]

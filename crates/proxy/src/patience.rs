@@ -1,6 +1,6 @@
-//! One timer for all that a connection waits for.
+//! One timer for all that a busy connection waits for.
 //!
-//! It is set again only when it fires, or when something is due before it would: so a busy connection, whose waits are all
+//! It is made when something is waited for, and set again only when it fires, or when something is due before it would: so a busy connection, whose waits are all
 //! due in about as long, leaves it alone.
 
 use crate::{
@@ -19,25 +19,31 @@ use tokio::time::{Sleep, sleep_until};
 pub(crate) const DRAIN_LOOK: Duration = Duration::from_millis(500);
 
 /// A timer.
-pub(crate) struct Patience(Pin<Box<Sleep>>);
+pub(crate) struct Patience(Option<Pin<Box<Sleep>>>);
 
 impl Patience {
     /// One that has not been asked for anything.
     pub(crate) fn new() -> Patience {
-        Patience(Box::pin(sleep_until((Instant::now() + DRAIN_LOOK).into())))
+        Patience(None)
+    }
+
+    /// Nothing is waited for in the near future.
+    pub(crate) fn rest(&mut self) {
+        self.0 = None;
     }
 
     /// Ready when it is `due`. To be asked whenever what is waited for is pending.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
-        if self.0.deadline() > due.into() {
-            self.0.as_mut().reset(due.into());
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
+        if timer.deadline() > due.into() {
+            timer.as_mut().reset(due.into());
         }
         loop {
-            ready!(self.0.as_mut().poll(cx));
+            ready!(timer.as_mut().poll(cx));
             if Instant::now() >= due {
                 return Poll::Ready(());
             }
-            self.0.as_mut().reset(due.into());
+            timer.as_mut().reset(due.into());
         }
     }
 

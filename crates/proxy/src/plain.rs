@@ -12,56 +12,57 @@
 //! the cost: no copy of a head in pieces, no channel between two halves of a connection, no timer that is set for each request,
 //! and no buffer that is held while nothing is in it.
 
+mod body;
 pub(crate) mod chunks;
 mod client;
 mod exchange;
 pub(crate) mod field;
 mod instance;
+mod parted;
 mod relay;
 pub(crate) mod request;
 pub(crate) mod response;
+mod source;
 
 use crate::{
-    buffers::Buffer,
-    connection::{Client, linger},
+    connection::{Client, by_hyper, linger},
     patience::Patience,
     stream::Stream,
 };
-use client::Side;
-use exchange::{Next, exchange};
-use std::rc::Rc;
+pub(crate) use body::Body;
+pub(crate) use parted::{Parted, answer};
 
-/// Answers plain requests. Gives the connection back, with what has arrived, when a request is not plain. `None`: the
-/// connection is over.
-pub(crate) async fn serve(client: &Rc<Client>, stream: Stream) -> Option<(Stream, Buffer)> {
-    let limits = &client.worker.shared.limits;
-    let mut side = Side::new(client, stream);
+use client::{More, Side};
+use exchange::{Next, exchange};
+use std::{future::poll_fn, rc::Rc, time::Instant};
+
+/// Answers plain requests, until one is not plain: hyper serves the rest then.
+///
+/// No async function: one keeps a second place for each of its arguments, in every connection.
+pub(crate) fn serve(client: Rc<Client>, stream: Stream) -> impl Future<Output = ()> {
+    let mut side = Side::new(&client, stream);
     let mut patience = Patience::new();
-    let mut parting = Box::pin(client.worker.parting());
-    // Browsers open connections that they never use.
-    let mut wait = limits.head_time;
-    loop {
-        if !side.has_more() {
-            tokio::select! {
-                biased;
-                more = side.more(&mut patience, wait) => if !more { return None },
-                () = parting.as_mut() => {
-                    side.end().await;
-                    return None;
-                }
+    let mut is_known = false;
+    async move {
+        let limits = &client.worker.shared.limits;
+        loop {
+            // Browsers open connections that they never use.
+            let time = if is_known { limits.keep_alive } else { limits.head_time };
+            let mut place = client.worker.idle.enter(Instant::now() + time);
+            match poll_fn(|cx| side.poll_more(cx, &mut patience, &mut place)).await {
+                More::Arrived => drop(place),
+                More::Nothing => return,
+                More::Unwanted => return Box::pin(side.end()).await,
             }
-        }
-        match Box::pin(exchange(client, &mut side, &mut patience)).await {
-            Next::Request => wait = limits.keep_alive,
-            Next::NotPlain(arrived) => return Some((side.stream, arrived)),
-            Next::Close => {
-                match side.has_more() {
-                    true => Box::pin(linger(side.stream)).await,
-                    false => side.end().await,
+            match Box::pin(exchange(&client, &mut side, &mut patience)).await {
+                Next::Request => is_known = true,
+                Next::NotPlain(arrived) => {
+                    return Box::pin(by_hyper(Rc::clone(&client), side.stream, Some(arrived))).await;
                 }
-                return None;
+                Next::Close if side.has_more() => return Box::pin(linger(side.stream)).await,
+                Next::Close => return Box::pin(side.end()).await,
+                Next::Cut => return,
             }
-            Next::Cut => return None,
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) async fn carry(
     mut ticket: Ticket,
     mut lifeline: Lifeline,
 ) {
-    let _busy = Busy::new(&client.pace);
+    let _busy = Busy::new(client.pace());
     let both = async { tokio::try_join!(downstream, upstream) };
     let Ok(Ok((downstream, upstream))) = timeout(SWITCH, both).await else { return };
     let (from_client, to_client) = split(TokioIo::new(downstream));

@@ -9,6 +9,7 @@ use crate::{
     dates::Dates,
     error::Error,
     guard::{Judged, Switch},
+    idle::{Idle, LOOK},
     lane::Lanes,
     listen::{Begins, Listener},
     quiet::Quiet,
@@ -64,6 +65,8 @@ pub(crate) struct Worker {
     /// Tells that there are too many of them, and why some fail.
     pub(crate) handshakes_full: Quiet,
     pub(crate) handshakes_failed: Quiet,
+    /// Its connections that wait for a request.
+    pub(crate) idle: Idle,
     lanes: RefCell<Rc<Lanes>>,
     judged: RefCell<rtrb::Producer<Judged>>,
     held: Cell<u32>,
@@ -119,6 +122,7 @@ impl Worker {
             handshakes: Room::default(),
             handshakes_full: Quiet::default(),
             handshakes_failed: Quiet::default(),
+            idle: Idle::default(),
             lanes: RefCell::default(),
             judged: RefCell::new(judged),
             held: Cell::new(0),
@@ -173,6 +177,16 @@ impl Worker {
         }
     }
 
+    /// Looks through the connections that wait for a request.
+    fn look(&self) {
+        let now = Instant::now();
+        let is_parting = |stop: Stop| match stop.parting {
+            Parting::AtOnce => true,
+            Parting::WithTheNextResponse => stop.by <= now + LAST_MOMENT,
+        };
+        self.idle.look(now, self.stop.get().is_some_and(is_parting));
+    }
+
     /// Whether connections are to end with their next response.
     pub(crate) fn is_leaving(&self) -> bool {
         self.stop.get().is_some()
@@ -191,6 +205,7 @@ impl Worker {
                 let socket = TcpListener::from_std(listener.socket)?;
                 accepting.push(tokio::task::spawn_local(Rc::clone(&self).accept(socket, listener.begins)));
             }
+            tokio::task::spawn_local(Rc::clone(&self).keep_looking());
             let mut entrances = Entrances::new(&self, index);
             let mut changed = self.shared.changed.subscribe();
             let mut gates = self.shared.gates.subscribe();
@@ -214,6 +229,7 @@ impl Worker {
                 let Stop { by, parting } = stop.borrow_and_update().unwrap_or_else(|| Stop::at(Instant::now()));
                 self.stop.set(Some(Stop { by, parting }));
                 self.stopping.notify_waiters();
+                self.look();
                 self.lanes().leave(by);
                 let closed = self.closed.notified();
                 if self.counts.connections.get() == 0 || Instant::now() >= by {
@@ -228,6 +244,15 @@ impl Worker {
         })
     }
 
+    async fn keep_looking(self: Rc<Worker>) {
+        let mut tick = interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.look();
+        }
+    }
+
     async fn accept(self: Rc<Worker>, listener: TcpListener, begins: Begins) {
         let full = Quiet::default();
         let failing = Quiet::default();
@@ -237,7 +262,7 @@ impl Worker {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     pause = ACCEPT_PAUSE.0;
-                    tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, peer, begins));
+                    connection::begin(Rc::clone(&self), stream, peer, begins);
                 }
                 Err(error) => pause = not_accepted(&error, &failing, pause).await,
             }

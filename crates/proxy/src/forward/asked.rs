@@ -56,7 +56,7 @@ impl Asked for Whole<'_> {
         let asking = Asking {
             method: self.request.method(),
             headers: self.request.headers(),
-            scheme: origin.scheme,
+            scheme: origin.begins.scheme(),
             host: self.host.as_bytes(),
             target: rewritten.unwrap_or_else(|| self.target()),
             has_body: !self.request.body().is_end_stream(),

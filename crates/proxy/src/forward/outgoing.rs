@@ -24,8 +24,9 @@ pub(super) fn outgoing(
     headers::forward_request(&mut head.headers, host.clone(), origin, upgrade, &client.worker.random);
     lane.service.request_edits.apply(&mut head.headers);
     origin_form(head, rewritten);
-    if is_framed {
-        framed_form(head, host);
+    match is_framed {
+        true => framed_form(head, host),
+        false => headers::join_cookies(&mut head.headers),
     }
 }
 

@@ -70,10 +70,23 @@ impl Chunks {
     /// # Errors
     /// When they are no chunked body.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        self.each(bytes, |_| {})
+    }
+
+    /// Likewise, and adds the data in it to `data`: what is in chunks, and neither their sizes nor trailers.
+    ///
+    /// # Errors
+    /// As [`take`](Chunks::take).
+    pub(crate) fn decode(&mut self, bytes: &[u8], data: &mut Vec<u8>) -> Result<usize, Malformed> {
+        self.each(bytes, |piece| data.extend_from_slice(piece))
+    }
+
+    fn each(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> Result<usize, Malformed> {
         let mut at = 0;
         while let Some(byte) = bytes.get(at).filter(|_| !self.is_over()) {
             if let State::Data { left } = self.0 {
                 let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                data(bytes.get(at..at + here).unwrap_or_default());
                 at += here;
                 self.0 = match left - here as u64 {
                     0 => State::DataCr,
@@ -169,6 +182,17 @@ mod tests {
         assert_eq!(read(long.as_bytes()), Err(Malformed));
         let many = format!("0\r\n{}\r\n", "x: 1\r\n".repeat(MOST_ASIDE as usize));
         assert_eq!(read(many.as_bytes()), Err(Malformed));
+    }
+
+    #[test]
+    fn data_is_what_is_in_chunks() {
+        let body = b"5;x=y\r\nhello\r\n1\r\n \r\n05\r\nworld\r\n0\r\nt: 1\r\n\r\nHTTP/1.1";
+        for cut in 0..body.len() {
+            let (mut chunks, mut data) = (Chunks::new(), Vec::new());
+            let first = chunks.decode(&body[..cut], &mut data).unwrap();
+            let second = chunks.decode(&body[first..], &mut data).unwrap();
+            assert_eq!((first + second, data.as_slice()), (body.len() - 8, &b"hello world"[..]), "{cut}");
+        }
     }
 
     proptest! {

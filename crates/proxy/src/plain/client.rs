@@ -1,6 +1,12 @@
 //! The client's side of a connection.
 
-use crate::{buffers::Buffer, connection::Client, patience::Patience, stream::Stream};
+use crate::{
+    buffers::Buffer,
+    connection::Client,
+    idle::{Lapse, Place},
+    patience::Patience,
+    stream::Stream,
+};
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
@@ -22,6 +28,17 @@ pub(super) struct Side {
     client: Rc<Client>,
     pub(super) stream: Stream,
     arrived: Option<Buffer>,
+}
+
+/// What comes on a connection that is idle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum More {
+    /// The beginning of a request.
+    Arrived,
+    /// Nothing, in the time there was, or before the client was gone.
+    Nothing,
+    /// Nothing so far, and nothing is wanted any more.
+    Unwanted,
 }
 
 /// The client is gone, or takes nothing any more.
@@ -50,15 +67,21 @@ impl Side {
         }
     }
 
-    /// Waits for the beginning of a request. Whether it comes in time.
-    pub(super) async fn more(&mut self, patience: &mut Patience, time: Duration) -> bool {
-        let due = Instant::now() + time;
-        poll_fn(|cx| match self.poll_gone(cx) {
-            Poll::Ready(Gone) => Poll::Ready(false),
-            Poll::Pending if self.has_more() => Poll::Ready(true),
-            Poll::Pending => patience.poll(cx, due).map(|()| false),
-        })
-        .await
+    /// Ready when the beginning of a request is there, or when there is nothing to wait for any more.
+    pub(super) fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        patience: &mut Patience,
+        place: &mut Place<'_>,
+    ) -> Poll<More> {
+        match self.poll_gone(cx) {
+            Poll::Ready(Gone) => Poll::Ready(More::Nothing),
+            Poll::Pending if self.has_more() => Poll::Ready(More::Arrived),
+            Poll::Pending => place.poll(cx, patience).map(|lapse| match lapse {
+                Lapse::Overdue => More::Nothing,
+                Lapse::Parting => More::Unwanted,
+            }),
+        }
     }
 
     /// Waits for something, unless the client goes away.

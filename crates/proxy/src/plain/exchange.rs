@@ -6,7 +6,7 @@ use super::{
     instance::{Question, ask},
     relay::Relay,
     request::Plain,
-    response::{Added, Has},
+    response::{Added, Answer, Has},
 };
 use crate::{
     access_log::Record,
@@ -85,7 +85,7 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
     arrived.consume(length);
     side.give_back(arrived);
 
-    let (hsts, closes) = (client.hsts.as_ref(), closes || worker.is_leaving());
+    let (hsts, closes) = (client.hsts.as_deref(), closes || worker.is_leaving());
     let ours = Added { edits: &edits::NONE, cookie: None, hsts, closes, dates: &worker.dates };
     let (Assigned { mut ticket, arm, set_cookie, key, .. }, head) = match course {
         Course::Assigned(assigned, head) => (assigned, head),
@@ -93,7 +93,7 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
     };
     let lane = Rc::clone(ticket.lane());
     let added = Added { edits: &lane.service.response_edits, cookie: set_cookie.as_ref(), ..ours };
-    let asked = Question { head, to_head, added };
+    let asked = Question { head, to_head, pass_on: |answer: &Answer<'_>| answer.write(&added) };
     match side.unless_gone(ask(worker, &lane, (arm, key), &mut ticket, patience, &asked)).await {
         Ok(Ok(begun)) => Relay::new(worker, begun, ticket).run(side, patience, closes).await,
         Ok(Err(refusal)) => say(client, side, patience, Err(refusal), to_head, &ours, None).await,
@@ -118,7 +118,9 @@ async fn say(
     let (head, content) = answer.into_parts();
     let text = match content {
         Content::Text(text) => text,
-        Content::Empty | Content::Stored(_) | Content::Relay(_) | Content::Compressed(_) => Bytes::new(),
+        Content::Empty | Content::Stored(_) | Content::Relay(_) | Content::Plain(_) | Content::Compressed(_) => {
+            Bytes::new()
+        }
     };
     if let Some(record) = &mut record {
         record.status(head.status.as_u16());

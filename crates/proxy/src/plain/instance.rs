@@ -1,6 +1,6 @@
 //! The instance's side of an exchange: sends a head and waits for the response's.
 
-use super::response::{Added, Found, Head, pass_on};
+use super::response::{Answer, Found, Head, understand};
 use crate::{
     buffers::Buffer,
     forward::{TRIES, tell_unreachable},
@@ -27,13 +27,13 @@ use tokio::io::AsyncWrite as _;
 const MOST_INTERIM: u32 = 16;
 
 /// A response whose head has arrived.
-pub(super) struct Begun {
+pub(super) struct Begun<T> {
     pub(super) link: Link,
     /// What has arrived of its body.
     pub(super) arrived: Buffer,
     pub(super) head: Head,
     /// Its head as the client is sent it.
-    pub(super) passed_on: Vec<u8>,
+    pub(super) passed_on: T,
 }
 
 /// Why no response began.
@@ -52,14 +52,14 @@ enum Failed {
 ///
 /// # Errors
 /// When no response begins: the ticket is settled then.
-pub(super) async fn ask(
+pub(super) async fn ask<T>(
     worker: &Rc<Worker>,
     lane: &Rc<Lane>,
     (arm, key): (usize, Option<u64>),
     ticket: &mut Ticket,
     patience: &mut Patience,
-    asked: &Question<'_>,
-) -> Result<Begun, Refusal> {
+    asked: &Question<impl Fn(&Answer<'_>) -> T>,
+) -> Result<Begun<T>, Refusal> {
     let service = &lane.service;
     let mut tried: Option<Rc<Upstream>> = None;
     lane.first_try();
@@ -112,23 +112,23 @@ pub(super) async fn ask(
 }
 
 /// What is asked of an instance.
-pub(super) struct Question<'a> {
+pub(super) struct Question<F> {
     /// The head, as it is sent.
     pub(super) head: Vec<u8>,
     /// Whether it is a HEAD request.
     pub(super) to_head: bool,
-    /// What the client is told besides.
-    pub(super) added: Added<'a>,
+    /// Makes of the head of its response what the client is sent.
+    pub(super) pass_on: F,
 }
 
-async fn try_once(
+async fn try_once<T>(
     worker: &Rc<Worker>,
     lane: &Rc<Lane>,
     mut link: Link,
     upstream: &Upstream,
     patience: &mut Patience,
-    asked: &Question<'_>,
-) -> Result<Begun, Failed> {
+    asked: &Question<impl Fn(&Answer<'_>) -> T>,
+) -> Result<Begun<T>, Failed> {
     let mut departure = Departure::new(Leaving::Last);
     let mut due = Instant::now() + lane.service.traffic.response_timeout.duration();
     let mut rest = &asked.head[..];
@@ -149,7 +149,6 @@ async fn try_once(
     }
     due = Instant::now() + lane.service.traffic.response_timeout.duration();
     let mut held: Option<Buffer> = None;
-    let mut passed_on = Vec::new();
     let mut interim = 0;
     loop {
         let (read, mut arrived) = poll_fn(|cx| {
@@ -174,9 +173,9 @@ async fn try_once(
             });
         }
         loop {
-            match pass_on(arrived.filled(), asked.to_head, &asked.added, &mut passed_on) {
-                Ok(Found::Final(length, head)) => {
-                    arrived.consume(length);
+            match understand(arrived.filled(), asked.to_head, &asked.pass_on) {
+                Ok(Found::Final(head, passed_on)) => {
+                    arrived.consume(head.size);
                     return Ok(Begun { link, arrived, head, passed_on });
                 }
                 Ok(Found::Interim(length)) if interim < MOST_INTERIM => {

@@ -90,27 +90,39 @@ impl<'b> Plain<'b> {
 
     /// The head as an instance is sent it, for this path and query.
     pub(crate) fn forwarded(&self, target: &str, origin: &Origin, random: &Random, edits: &Edits) -> Vec<u8> {
-        let mut head = Vec::with_capacity(self.length + 256);
-        head.extend_from_slice(self.method.as_bytes());
-        head.push(b' ');
-        head.extend_from_slice(target.as_bytes());
-        head.extend_from_slice(b" HTTP/1.1\r\n");
-        field::write(&mut head, "host", self.host);
+        let mut head = begin(self.method, target, self.host, self.length);
         let kept = self.fields.iter().filter(|field| !edits.concern(field.name));
         kept.for_each(|field| field::write(&mut head, field.name, field.value));
-        field::write(&mut head, "x-forwarded-for", origin.address.as_bytes());
-        field::write(&mut head, "x-forwarded-proto", origin.scheme.as_bytes());
-        field::write(&mut head, "x-forwarded-host", self.host);
-        if let Some(certificate) = &origin.certificate {
-            field::write(&mut head, "client-cert", certificate.as_bytes());
-        }
-        if !self.traced {
-            field::write(&mut head, "traceparent", &traceparent(random));
-        }
-        edits.write(&mut head);
-        head.extend_from_slice(b"\r\n");
+        let trace = if self.traced { None } else { Some(traceparent(random)) };
+        end(&mut head, self.host, origin, trace, edits);
         head
     }
+}
+
+/// The beginning of a head that an instance is sent, with room for as much as a client has sent.
+pub(super) fn begin(method: &str, target: &str, host: &[u8], room: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(room + 256);
+    head.extend_from_slice(method.as_bytes());
+    head.push(b' ');
+    head.extend_from_slice(target.as_bytes());
+    head.extend_from_slice(b" HTTP/1.1\r\n");
+    field::write(&mut head, "host", host);
+    head
+}
+
+/// What stands behind the fields of the client. `trace`: the beginning of a trace, where the client has begun none.
+pub(super) fn end(head: &mut Vec<u8>, host: &[u8], origin: &Origin, trace: Option<[u8; 55]>, edits: &Edits) {
+    field::write(head, "x-forwarded-for", origin.address().as_bytes());
+    field::write(head, "x-forwarded-proto", origin.begins.scheme().as_bytes());
+    field::write(head, "x-forwarded-host", host);
+    if let Some(certificate) = &origin.certificate {
+        field::write(head, "client-cert", certificate.as_bytes());
+    }
+    if let Some(trace) = trace {
+        field::write(head, "traceparent", &trace);
+    }
+    edits.write(head);
+    head.extend_from_slice(b"\r\n");
 }
 
 impl Asked for Plain<'_> {
@@ -137,7 +149,7 @@ impl Asked for Plain<'_> {
 }
 
 /// Those that may be sent again when nothing has come of them, and that seldom have a body.
-fn is_plain(method: &str) -> bool {
+pub(super) fn is_plain(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "DELETE")
 }
 

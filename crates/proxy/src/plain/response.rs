@@ -1,4 +1,4 @@
-//! The head of a response, understood where it lies and written anew for the client. Pure.
+//! The head of a response, understood where it lies and made anew for the client. Pure.
 
 use super::field::{self, is, is_hop_by_hop, tokens};
 use crate::{dates::Dates, edits::Edits};
@@ -28,6 +28,8 @@ pub(crate) enum Framing {
 /// What the head of a response says to us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
+    /// How many bytes it has.
+    pub(crate) size: usize,
     pub(crate) status: u16,
     pub(crate) framing: Framing,
     /// Whether the connection can carry another request afterwards.
@@ -37,14 +39,14 @@ pub(crate) struct Head {
 }
 
 /// What there is at the beginning of some bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Found {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Found<T> {
     /// A part of a head.
     Part,
     /// A whole head of so many bytes that a final one follows.
     Interim(usize),
-    /// A whole head of so many bytes.
-    Final(usize, Head),
+    /// A whole head, and what was made of it.
+    Final(Head, T),
 }
 
 /// It is not the head of a response to a request of ours.
@@ -94,11 +96,69 @@ impl Added<'_> {
     }
 }
 
-/// Reads a head and writes it anew. `to_head`: it answers a HEAD request.
+/// A head that was understood.
+pub(crate) struct Answer<'b> {
+    pub(crate) head: Head,
+    /// How many bytes its body has, or would have.
+    length: Option<u64>,
+    reason: &'b str,
+    fields: &'b [Header<'b>],
+    said: &'b Said<'b>,
+}
+
+impl<'b> Answer<'b> {
+    /// The fields that a client is sent as they are, but for those that `edits` concern. How the body is framed is not among them.
+    pub(crate) fn kept(&self, edits: &Edits) -> impl Iterator<Item = &Header<'b>> {
+        let stays = move |name: &str| match name.len() {
+            14 if is(name, "content-length") => false,
+            17 if is(name, "transfer-encoding") => false,
+            _ => !is_hop_by_hop(name) && !self.said.named.iter().any(|named| is(named, name)) && !edits.concern(name),
+        };
+        self.fields.iter().filter(move |field| stays(field.name))
+    }
+
+    /// How many bytes its body has, or would have, where a client is told.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self.head.framing {
+            Framing::Chunked | Framing::UntilClose => None,
+            Framing::Length(_) | Framing::Empty => self.length.filter(|_| self.head.status != 204),
+        }
+    }
+
+    /// It, written anew.
+    pub(crate) fn write(&self, added: &Added<'_>) -> Vec<u8> {
+        let Head { size, status, .. } = self.head;
+        let mut out = Vec::with_capacity(size + 192);
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend([status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + (digit % 10) as u8));
+        out.push(b' ');
+        out.extend_from_slice(self.reason.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        for Header { name, value } in self.kept(added.edits) {
+            field::write(&mut out, name, value);
+        }
+        match self.head.framing {
+            Framing::Chunked | Framing::UntilClose => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Framing::Length(_) | Framing::Empty => {
+                if let Some(length) = self.length() {
+                    field::write(&mut out, "content-length", length.to_string().as_bytes());
+                }
+            }
+        }
+        added.end(&mut out, self.said.has);
+        out
+    }
+}
+
+/// Reads a head, and makes something of it when it is there as a whole. `to_head`: it answers a HEAD request.
 ///
 /// # Errors
 /// When it is none, or could be understood in two ways.
-pub(crate) fn pass_on(bytes: &[u8], to_head: bool, added: &Added<'_>, out: &mut Vec<u8>) -> Result<Found, Malformed> {
+pub(crate) fn understand<T>(
+    bytes: &[u8],
+    to_head: bool,
+    make: impl FnOnce(&Answer<'_>) -> T,
+) -> Result<Found<T>, Malformed> {
     let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut fields);
@@ -123,32 +183,16 @@ pub(crate) fn pass_on(bytes: &[u8], to_head: bool, added: &Added<'_>, out: &mut 
         (_, false, Some(length)) => Framing::Length(length),
         (_, false, None) => Framing::UntilClose,
     };
-    out.reserve(length + 192);
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend([status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + (digit % 10) as u8));
-    out.push(b' ');
-    out.extend_from_slice(response.reason.unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
-    let stays = |name: &str| match name.len() {
-        14 if is(name, "content-length") => false,
-        17 if is(name, "transfer-encoding") => false,
-        _ => !is_hop_by_hop(name) && !said.named.iter().any(|named| is(named, name)) && !added.edits.concern(name),
+    let head = Head {
+        size: length,
+        status,
+        framing,
+        keeps: said.keeps && framing != Framing::UntilClose,
+        events: said.events,
     };
-    for Header { name, value } in response.headers.iter().filter(|field| stays(field.name)) {
-        field::write(out, name, value);
-    }
-    match framing {
-        Framing::Chunked | Framing::UntilClose => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::Length(_) | Framing::Empty => match said.length {
-            Some(length) if status != 204 => field::write(out, "content-length", length.to_string().as_bytes()),
-            Some(_) | None => {}
-        },
-    }
-    added.end(out, said.has);
-    Ok(Found::Final(
-        length,
-        Head { status, framing, keeps: said.keeps && framing != Framing::UntilClose, events: said.events },
-    ))
+    let reason = response.reason.unwrap_or_default();
+    let made = make(&Answer { head, length: said.length, reason, fields: response.headers, said: &said });
+    Ok(Found::Final(head, made))
 }
 
 /// What fields say that we must know.

@@ -34,14 +34,14 @@ pub(crate) fn elsewhere(
     host: &[u8],
     target: &str,
 ) -> Result<Option<Response<Content>>, Refusal> {
-    let Some(plane) = worker.shared.tls.as_ref().filter(|_| origin.scheme == Begins::InClear.scheme()) else {
+    let Some(plane) = worker.shared.tls.as_ref().filter(|_| origin.begins == Begins::InClear) else {
         return Ok(None);
     };
     if let Some(proof) = plane.shown.answer(target) {
         return Ok(Some(proof));
     }
     let Some(port) = plane.now().redirect else { return Ok(None) };
-    match redirected(host, target, &origin.address, port) {
+    match redirected(host, target, origin.ip, port) {
         InClear::Carried => Ok(None),
         InClear::Elsewhere(location) => Ok(Some(sent_to(location))),
         InClear::Nowhere => Err(Refusal::BadHost),
@@ -50,10 +50,10 @@ pub(crate) fn elsewhere(
 
 /// Decides by the host that a request is for, with or without a port, its path with what follows it, and the address it came
 /// from. `port`: where clients reach us with TLS. Pure.
-fn redirected(host: &[u8], target: &str, client: &HeaderValue, port: u16) -> InClear {
+fn redirected(host: &[u8], target: &str, client: IpAddr, port: u16) -> InClear {
     let Ok(authority) = Authority::try_from(host) else { return InClear::Nowhere };
     let name = authority.host();
-    if is_this_machine(name) && client.to_str().is_ok_and(is_this_machine) {
+    if is_this_machine(name) && client.to_canonical().is_loopback() {
         return InClear::Carried;
     }
     let port = if port == HTTPS { String::new() } else { format!(":{port}") };
@@ -83,10 +83,11 @@ fn sent_to(location: HeaderValue) -> Response<Content> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     fn check(host: &str, path: &str, client: &str, port: u16, expected: Option<&str>) {
         let value = |text: &str| HeaderValue::from_str(text).unwrap();
-        let found = redirected(host.as_bytes(), path, &value(client), port);
+        let found = redirected(host.as_bytes(), path, client.parse().unwrap(), port);
         let expected = expected.map_or(InClear::Carried, |to| InClear::Elsewhere(value(to)));
         assert_eq!(found, expected, "{host} {path} from {client}");
     }
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn what_is_no_host_is_sent_nowhere() {
         for host in ["", "a b", "a/b", "[::1"] {
-            let found = redirected(host.as_bytes(), "/", &HeaderValue::from_static("::1"), 443);
+            let found = redirected(host.as_bytes(), "/", Ipv6Addr::LOCALHOST.into(), 443);
             assert_eq!(found, InClear::Nowhere, "{host:?}");
         }
     }

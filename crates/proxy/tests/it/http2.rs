@@ -18,16 +18,16 @@ fn speaking_http2(address: std::net::SocketAddr) -> ServiceRoutes {
     service
 }
 
-type Sender = http2::SendRequest<BoxBody<Bytes, std::io::Error>>;
+pub(crate) type Sender = http2::SendRequest<BoxBody<Bytes, std::io::Error>>;
 
-async fn client(rig: &Rig) -> Sender {
+pub(crate) async fn client(rig: &Rig) -> Sender {
     let io = TokioIo::new(rig.connect().await);
     let (sender, connection) = soon("HTTP/2", http2::handshake(TokioExecutor::new(), io)).await.unwrap();
     tokio::spawn(connection);
     sender
 }
 
-async fn ask(
+pub(crate) async fn ask(
     sender: &mut Sender,
     request: http::request::Builder,
     body: &'static str,

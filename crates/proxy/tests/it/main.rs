@@ -20,6 +20,7 @@ mod handover;
 mod hostile;
 mod http2;
 mod origins;
+mod parted;
 mod routing;
 mod sharing;
 mod smuggling;

@@ -7,7 +7,7 @@ fn is_plain_request(head: &str) -> bool {
 }
 
 fn origin() -> Origin {
-    Origin::new("10.0.0.9".parse().unwrap(), "http")
+    Origin::new("10.0.0.9".parse().unwrap(), crate::listen::Begins::InClear)
 }
 
 fn forwarded(head: &str) -> String {

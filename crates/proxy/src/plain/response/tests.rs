@@ -1,22 +1,27 @@
 use super::*;
 use proptest::prelude::*;
 
-fn passed(to_head: bool, head: &str) -> Result<(Found, String), Malformed> {
-    let mut out = Vec::new();
+fn passed(to_head: bool, head: &str) -> Result<Found<String>, Malformed> {
     let dates = Dates::default();
     let added = Added { edits: &crate::edits::NONE, cookie: None, hsts: None, closes: false, dates: &dates };
-    let found = pass_on(head.as_bytes(), to_head, &added, &mut out)?;
-    Ok((found, String::from_utf8(out).unwrap()))
+    passed_with(&added, to_head, head)
+}
+
+fn passed_with(added: &Added<'_>, to_head: bool, head: &str) -> Result<Found<String>, Malformed> {
+    understand(head.as_bytes(), to_head, |answer| String::from_utf8(answer.write(added)).unwrap())
+}
+
+fn text(found: Found<String>) -> (Head, String) {
+    match found {
+        Found::Final(head, text) => (head, text),
+        other @ (Found::Part | Found::Interim(_)) => panic!("{other:?}"),
+    }
 }
 
 fn understood(to_head: bool, head: &str) -> Result<(Framing, bool), Malformed> {
-    match passed(to_head, head)?.0 {
-        Found::Final(length, head_found) => {
-            assert_eq!(length, head.len());
-            Ok((head_found.framing, head_found.keeps))
-        }
-        other @ (Found::Part | Found::Interim(_)) => panic!("{head:?}: {other:?}"),
-    }
+    let found = text(passed(to_head, head)?).0;
+    assert_eq!(found.size, head.len());
+    Ok((found.framing, found.keeps))
 }
 
 #[test]
@@ -67,8 +72,8 @@ fn what_could_be_understood_in_two_ways_is_no_response() {
 
 #[test]
 fn interim_responses_and_parts_are_told_apart() {
-    assert_eq!(passed(false, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 2").unwrap().0, Found::Interim(37));
-    assert_eq!(passed(false, "HTTP/1.1 200 OK\r\nx: ").unwrap(), (Found::Part, String::new()));
+    assert_eq!(passed(false, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 2"), Ok(Found::Interim(37)));
+    assert_eq!(passed(false, "HTTP/1.1 200 OK\r\nx: "), Ok(Found::Part));
 }
 
 #[test]
@@ -76,7 +81,7 @@ fn a_client_is_told_what_concerns_it() {
     let head = "HTTP/1.1 404 Not There\r\nServer: x\r\nConnection: keep-alive, X-Hop, content-length\r\nX-Hop: 1\r\n\
                 Keep-Alive: timeout=5\r\nProxy-Authenticate: no\r\nUpgrade: h2c\r\nContent-Length: 5\r\nDate: today\r\n\
                 Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n";
-    let text = passed(false, head).unwrap().1;
+    let said = text(passed(false, head).unwrap()).1;
     expect_test::expect![[r#"
         HTTP/1.1 404 Not There
         Server: x
@@ -86,26 +91,25 @@ fn a_client_is_told_what_concerns_it() {
         content-length: 5
 
     "#]]
-    .assert_eq(&text.replace("\r\n", "\n"));
-    let text = passed(false, "HTTP/1.1 200 OK\r\n\r\n").unwrap().1;
-    assert!(text.contains("transfer-encoding: chunked\r\n") && text.contains("\r\ndate: "), "{text}");
+    .assert_eq(&said.replace("\r\n", "\n"));
+    let said = text(passed(false, "HTTP/1.1 200 OK\r\n\r\n").unwrap()).1;
+    assert!(said.contains("transfer-encoding: chunked\r\n") && said.contains("\r\ndate: "), "{said}");
 }
 
 #[test]
 fn what_is_ours_to_say_is_said_once_at_the_end() {
-    let (mut out, dates, cookie) = (Vec::new(), Dates::default(), HeaderValue::from_static("qd_user=1"));
+    let (dates, cookie) = (Dates::default(), HeaderValue::from_static("qd_user=1"));
     let added = Added { edits: &crate::edits::NONE, cookie: Some(&cookie), hsts: None, closes: true, dates: &dates };
-    let head = b"HTTP/1.1 200 OK\r\ndate: x\r\ncontent-type: Text/Event-Stream; x\r\nset-cookie: a\r\n\r\n";
-    let Ok(Found::Final(_, found)) = pass_on(head, false, &added, &mut out) else { panic!() };
+    let head = "HTTP/1.1 200 OK\r\ndate: x\r\ncontent-type: Text/Event-Stream; x\r\nset-cookie: a\r\n\r\n";
+    let (found, said) = text(passed_with(&added, false, head).unwrap());
     assert!(found.events);
-    assert!(String::from_utf8(out).unwrap().ends_with("set-cookie: qd_user=1\r\nconnection: close\r\n\r\n"));
+    assert!(said.ends_with("set-cookie: qd_user=1\r\nconnection: close\r\n\r\n"));
     // An instance may know better about TLS.
     let hsts = HeaderValue::from_static("max-age=1");
     for (said, times) in [("", 1), ("Strict-Transport-Security: max-age=2\r\n", 0)] {
         let added = Added { edits: &crate::edits::NONE, cookie: None, hsts: Some(&hsts), closes: false, dates: &dates };
-        let mut out = Vec::new();
-        pass_on(format!("HTTP/1.1 200 OK\r\n{said}\r\n").as_bytes(), false, &added, &mut out).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap().matches("max-age=1").count(), times);
+        let passed = passed_with(&added, false, &format!("HTTP/1.1 200 OK\r\n{said}\r\n"));
+        assert_eq!(text(passed.unwrap()).1.matches("max-age=1").count(), times);
     }
 }
 
@@ -117,12 +121,12 @@ fn a_service_has_the_last_word_about_what_it_may_say() {
     {
         wanted.put(name, value).unwrap();
     }
-    let (mut out, dates, edits) = (Vec::new(), Dates::default(), Edits::new(&wanted));
+    let (dates, edits) = (Dates::default(), Edits::new(&wanted));
     let hsts = HeaderValue::from_static("max-age=1");
     let added = Added { edits: &edits, cookie: None, hsts: Some(&hsts), closes: false, dates: &dates };
     let head =
-        b"HTTP/1.1 200 OK\r\nServer: x\r\nX-Frame-Options: ALLOW\r\nX-Kept: 1\r\ndate: x\r\ncontent-length: 0\r\n\r\n";
-    pass_on(head, false, &added, &mut out).unwrap();
+        "HTTP/1.1 200 OK\r\nServer: x\r\nX-Frame-Options: ALLOW\r\nX-Kept: 1\r\ndate: x\r\ncontent-length: 0\r\n\r\n";
+    let said = text(passed_with(&added, false, head).unwrap()).1;
     expect_test::expect![[r#"
         HTTP/1.1 200 OK
         X-Kept: 1
@@ -132,13 +136,14 @@ fn a_service_has_the_last_word_about_what_it_may_say() {
         x-frame-options: DENY
 
     "#]]
-    .assert_eq(&String::from_utf8(out).unwrap().replace("\r\n", "\n"));
+    .assert_eq(&said.replace("\r\n", "\n"));
 }
 
 proptest! {
     #[test]
     fn nothing_that_arrives_does_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let (mut out, dates) = (Vec::new(), Dates::default());
-        let _ = pass_on(&bytes, false, &Added { edits: &crate::edits::NONE, cookie: None, hsts: None, closes: false, dates: &dates }, &mut out);
+        let dates = Dates::default();
+        let added = Added { edits: &crate::edits::NONE, cookie: None, hsts: None, closes: false, dates: &dates };
+        let _ = understand(&bytes, false, |answer| answer.write(&added));
     }
 }
