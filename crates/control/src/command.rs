@@ -52,6 +52,14 @@ pub enum Command {
         /// How many instances, at least 1.
         replicas: u32,
     },
+    /// Forget what the data plane has stored of a service's responses.
+    PurgeCache {
+        /// Which service.
+        service: ServiceKey,
+        /// Only what was asked for at this path, as instances see it, and below.
+        #[serde(default)]
+        path: Option<String>,
+    },
     /// Agree to a change someone else proposed.
     Approve {
         /// Which change.
@@ -89,6 +97,7 @@ impl Command {
             Command::Deploy { .. } => Act::Deploy,
             Command::Rollback { .. } => Act::Rollback,
             Command::Scale { .. } => Act::Scale,
+            Command::PurgeCache { .. } => Act::Purge,
             Command::Approve { .. } => Act::Approve,
             Command::Pause { .. } | Command::Resume { .. } | Command::Promote { .. } | Command::Cancel { .. } => {
                 Act::Steer

@@ -3,7 +3,7 @@
 //! Each feature defines its own facts beside the function that applies them. Facts are for ever: a field may be added
 //! with a default, none is removed or given another meaning.
 
-use crate::{change, clock, instance, release, rollout, service};
+use crate::{cache, change, clock, instance, release, rollout, service};
 use model::{Actor, ChangeId, ServiceKey};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub enum Fact {
     Rollout(rollout::Fact),
     /// About running copies.
     Instance(instance::Fact),
+    /// About stored responses.
+    Cache(cache::Fact),
     /// About the clock.
     Clock(clock::Fact),
 }
@@ -38,6 +40,7 @@ impl Fact {
             Fact::Change(fact) => fact.sentence(),
             Fact::Rollout(fact) => fact.sentence(),
             Fact::Instance(fact) => fact.sentence(),
+            Fact::Cache(fact) => fact.sentence(),
             Fact::Clock(fact) => fact.sentence(),
         }
     }

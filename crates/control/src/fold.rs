@@ -1,6 +1,6 @@
 //! The fold: the only place where state changes.
 
-use crate::{Entry, Fact, State, change, clock, instance, release, rollout, route, service};
+use crate::{Entry, Fact, State, cache, change, clock, instance, release, rollout, route, service};
 use model::ServiceKey;
 
 /// Folds one entry into the state. It cannot fail: an entry that makes no sense in this state changes nothing.
@@ -13,6 +13,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         Fact::Change(fact) => change::apply(state, entry, fact),
         Fact::Rollout(fact) => rollout::apply(state, entry, fact),
         Fact::Instance(fact) => instance::apply(state, entry, fact),
+        Fact::Cache(fact) => cache::apply(state, entry, fact),
         Fact::Clock(fact) => clock::apply(state, fact),
     }
     state.recorded_at = entry.time;
@@ -53,6 +54,7 @@ fn rerouted(state: &State, fact: &Fact) -> Option<ServiceKey> {
         Fact::Instance(fact) => {
             state.instances.get(&fact.instance()).filter(|i| i.is_ready()).map(|i| i.service.clone())
         }
+        Fact::Cache(cache::Fact::Purged { service, .. }) => Some(service.clone()),
         Fact::Release(_) | Fact::Clock(_) => None,
     }
 }

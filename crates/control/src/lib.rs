@@ -9,11 +9,13 @@
 //! Every feature is a module with the same four functions: `decide`, `apply`, `plan` and `view` (a module that has
 //! nothing to say for one of them leaves it out):
 //! [`service`] what is intended to run · [`release`] what it can be · [`change`] who wants what altered, and how far it is ·
-//! [`rollout`] how traffic moves · [`instance`] the running copies · [`route`] the table the data plane obeys.
+//! [`rollout`] how traffic moves · [`instance`] the running copies · [`cache`] what is purged of
+//! stored responses · [`route`] the table the data plane obeys.
 //!
 //! Invariants: only [`apply`] changes [`State`], and it cannot fail on an entry that `decide` drafted; `decide` and
 //! `plan` change nothing.
 
+pub mod cache;
 pub mod change;
 pub mod clock;
 pub mod command;

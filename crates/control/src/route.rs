@@ -17,9 +17,10 @@ fn routes(state: &State, key: &ServiceKey) -> Option<ServiceRoutes> {
         Some((change, rollout)) => shared(state, service, change, rollout),
         None => (service.running.map(|r| arm(state, r, ArmRole::Running, Ratio::ONE)).into_iter().collect(), None),
     };
+    let purges = service.purges.clone();
     let (spec, service) = (&service.spec, key.clone());
     let (routes, tcp, traffic) = (spec.routes.clone(), spec.tcp.clone(), spec.traffic.clone());
-    Some(ServiceRoutes { service, routes, tcp, traffic, arms, guard })
+    Some(ServiceRoutes { service, routes, tcp, traffic, arms, guard, purges })
 }
 
 fn arm(state: &State, release: ReleaseId, role: ArmRole, weight: Ratio) -> Arm {

@@ -2,7 +2,7 @@
 
 use crate::{Code, Draft, Refusal, State, change, fact, release};
 use model::{
-    AbsoluteLimit, ChangeId, Claim, EnvironmentName, Ratio, ReleaseId, RolloutSpec, RouteMatch, ServiceKey,
+    AbsoluteLimit, ChangeId, Claim, EnvironmentName, Purge, Ratio, ReleaseId, RolloutSpec, RouteMatch, ServiceKey,
     ServiceSpec, Span,
 };
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ pub struct Service {
     pub active: Option<ChangeId>,
     /// It is going away: its last instances are being stopped.
     pub removed: bool,
+    /// What was purged of the responses that are stored of it, in the order in which it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub purges: Vec<Purge>,
 }
 
 /// What can happen to a service.
@@ -247,6 +250,7 @@ pub(crate) fn apply(state: &mut State, fact: &Fact) {
                     releases: Vec::new(),
                     active: None,
                     removed: false,
+                    purges: Vec::new(),
                 };
                 state.services.insert(service.clone(), new);
             }

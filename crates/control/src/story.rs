@@ -1,6 +1,6 @@
 //! The story of anything, told from its entries: what `qd why` prints, and what simulator tests expect.
 
-use crate::{Entry, Fact, fact, instance};
+use crate::{Entry, Fact, cache, fact, instance};
 use model::{ActorKind, ChangeId, InstanceId, ServiceKey, Time};
 use std::{fmt::Write as _, str::FromStr};
 
@@ -74,6 +74,7 @@ pub fn line(entry: &Entry, start: Time) -> String {
 const fn begins(fact: &Fact) -> bool {
     match fact {
         Fact::Change(fact) => fact.is_a_persons(),
+        Fact::Cache(cache::Fact::Purged { .. }) => true,
         Fact::Service(_) | Fact::Release(_) | Fact::Rollout(_) | Fact::Instance(_) | Fact::Clock(_) => false,
     }
 }

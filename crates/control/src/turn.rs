@@ -1,8 +1,8 @@
 //! One turn of the loop: what to record, and what to do.
 
 use crate::{
-    Command, Draft, Entry, Fact, Observed, Refusal, Request, State, change, clock, instance, refusal::Code, release,
-    rollout, route, service,
+    Command, Draft, Entry, Fact, Observed, Refusal, Request, State, cache, change, clock, instance, refusal::Code,
+    release, rollout, route, service,
 };
 use model::{Action, ActorKind, ChangeId, ReleaseId, ServiceKey, Time};
 use policy::Policy;
@@ -89,7 +89,8 @@ fn locate(state: &State, drafts: &mut [Draft]) {
         let service = match &draft.what {
             Fact::Service(service::Fact::Declared { service, .. } | service::Fact::Removed { service })
             | Fact::Release(release::Fact::Created { service, .. })
-            | Fact::Instance(instance::Fact::Placed { service, .. }) => Some(service.clone()),
+            | Fact::Instance(instance::Fact::Placed { service, .. })
+            | Fact::Cache(cache::Fact::Purged { service, .. }) => Some(service.clone()),
             Fact::Change(fact) => of_change(fact.change()),
             Fact::Rollout(fact) => of_change(fact.change()),
             Fact::Instance(fact) => state.instances.get(&fact.instance()).map(|i| i.service.clone()),
@@ -139,6 +140,7 @@ pub(crate) fn commanded(
             }
             None => change::propose::decide(state, policy, request),
         },
+        Command::PurgeCache { service, path } => cache::decide(state, service, path.as_deref()),
         Command::Approve { change, digest } => change::decide_approve(state, request, *change, *digest),
         Command::Pause { change } => change::decide_pause(state, *change),
         Command::Resume { change } => change::decide_resume(state, *change),
@@ -208,12 +210,13 @@ pub fn changes_of(entries: &[Entry]) -> Vec<ChangeId> {
         | Fact::Service(_)
         | Fact::Release(_)
         | Fact::Instance(_)
+        | Fact::Cache(_)
         | Fact::Clock(_) => None,
     };
     let steered = |entry: &Entry| match &entry.what {
         Fact::Change(fact) => Some(fact.change()),
         Fact::Rollout(fact) => Some(fact.change()),
-        Fact::Service(_) | Fact::Release(_) | Fact::Instance(_) | Fact::Clock(_) => None,
+        Fact::Service(_) | Fact::Release(_) | Fact::Instance(_) | Fact::Cache(_) | Fact::Clock(_) => None,
     };
     let mut ids: Vec<ChangeId> = entries.iter().filter_map(made).collect();
     if ids.is_empty() {

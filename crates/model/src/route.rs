@@ -1,6 +1,8 @@
 //! The route table: everything the data plane knows. Immutable, replaced as a whole, ordered by generation.
 
-use crate::{ArmFigures, ChangeId, InstanceId, Judgement, Ratio, ReleaseId, RouteMatch, ServiceKey, TrafficSpec};
+use crate::{
+    ArmFigures, ChangeId, InstanceId, Judgement, Purge, Ratio, ReleaseId, RouteMatch, ServiceKey, TrafficSpec,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -42,6 +44,9 @@ pub struct ServiceRoutes {
     pub arms: Vec<Arm>,
     /// The test that watches the canary arm, while there is one.
     pub guard: Option<Guard>,
+    /// What is given to nobody any more of the responses that are stored of it, in the order of their generations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub purges: Vec<Purge>,
 }
 
 /// What part an arm plays.

@@ -32,6 +32,8 @@ pub enum Act {
     Rollback,
     /// Change the number of instances.
     Scale,
+    /// Forget stored responses of a service.
+    Purge,
     /// Approve a change that someone else proposed.
     Approve,
     /// Pause, resume, promote or cancel a running change.
@@ -42,7 +44,7 @@ pub enum Act {
 
 impl Act {
     /// Every act, for the permission matrix.
-    pub const ALL: [Act; 11] = [
+    pub const ALL: [Act; 12] = [
         Act::View,
         Act::ReadLogs,
         Act::Plan,
@@ -51,6 +53,7 @@ impl Act {
         Act::Deploy,
         Act::Rollback,
         Act::Scale,
+        Act::Purge,
         Act::Approve,
         Act::Steer,
         Act::Shutdown,
@@ -67,6 +70,7 @@ impl Act {
             Act::Deploy => "deploy",
             Act::Rollback => "roll back",
             Act::Scale => "scale",
+            Act::Purge => "purge a cache",
             Act::Approve => "approve",
             Act::Steer => "steer a change",
             Act::Shutdown => "shut down",
@@ -146,7 +150,10 @@ impl Policy {
                 Answer::Permit { approvals: environment.and_then(|e| self.approvals.get(e)).copied().unwrap_or(0) }
             }
             // Undoing, steering and looking never wait for approval: safety must not queue behind a person.
-            (Role::Owner, Act::Plan | Act::Rollback | Act::Approve | Act::Steer | Act::Upload | Act::Shutdown)
+            (
+                Role::Owner,
+                Act::Plan | Act::Rollback | Act::Purge | Act::Approve | Act::Steer | Act::Upload | Act::Shutdown,
+            )
             | (_, Act::View | Act::ReadLogs) => Answer::Permit { approvals: 0 },
             (Role::Viewer, act) => Answer::Deny(format!("{actor} is a viewer here and may not {}", act.verb())),
         }

@@ -36,6 +36,7 @@ fn the_permission_matrix_is_what_was_reviewed() {
         Deploy        yes+1 -     -     yes+1
         Rollback      yes   -     -     yes
         Scale         yes+1 -     -     yes+1
+        Purge         yes   -     -     yes
         Approve       yes   -     -     yes
         Steer         yes   -     -     yes
         Shutdown      yes   -     -     yes

@@ -11,12 +11,13 @@
 //! without waiting for each other. That also lets a release that fails at what others answer from the cache fail for all to see.
 //!
 //! What always holds: a lock is held for a look-up, never while something is awaited; what was not whole is not stored; what
-//! was asked for before a change of it is not stored after. Start reading at [`Kept::look`].
+//! was asked for before a change or a purge of it is not stored after. Start reading at [`Kept::look`].
 
 mod answer;
 mod fetch;
 pub(crate) mod key;
 mod policy;
+mod purged;
 mod refresh;
 mod status;
 mod store;
@@ -33,8 +34,9 @@ use http::{
     header::{IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE},
 };
 use key::{Era, Key, Place};
-use model::{Arm, Bytes, Ratio, ReleaseId};
+use model::{Bytes, Ratio, ReleaseId, ServiceRoutes};
 use policy::{Directives, Use};
+use purged::Purged;
 use std::{
     array,
     sync::{
@@ -56,6 +58,7 @@ pub(crate) struct Cache {
     /// How many bytes they may take.
     pub(crate) budget: Bytes,
     store: Store,
+    purged: Purged,
     flights: Flights,
     /// How many bytes of bodies are there that may be stored when they are whole.
     collecting: AtomicU64,
@@ -77,10 +80,23 @@ impl Cache {
         Cache {
             budget,
             store: Store::new(budget.0),
+            purged: Purged::default(),
             flights: Flights::default(),
             collecting: AtomicU64::new(0),
             eras: AtomicU64::new(0),
             marks: Box::new(array::from_fn(|_| Mark::default())),
+        }
+    }
+
+    /// What is stored for a request and was not purged.
+    fn get(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Entry>> {
+        self.store.get(key, request).filter(|entry| !self.purged.takes(&key.place, entry.born))
+    }
+
+    /// Stores a response, unless it is from before a purge. One that comes just now takes it all the same, when it is looked for.
+    fn put(&self, key: Key, entry: Entry) {
+        if !self.purged.takes(&key.place, entry.born) {
+            self.store.put(key, entry);
         }
     }
 
@@ -171,8 +187,10 @@ impl Found {
 }
 
 impl Kept {
-    /// For the releases of a service. What was stored before is kept, for releases that have been there all the time.
-    pub(crate) fn new(budget: Bytes, arms: &[Arm], before: Option<&Kept>) -> Kept {
+    /// For a service as a table of this generation has it. What was stored before is kept, for releases that have been there all
+    /// the time, where it was not purged.
+    pub(crate) fn new(budget: Bytes, service: &ServiceRoutes, generation: u64, before: Option<&Kept>) -> Kept {
+        let arms = &service.arms;
         let before = before.filter(|before| before.cache.budget == budget);
         let cache = before.map_or_else(|| Arc::new(Cache::new(budget)), |before| Arc::clone(&before.cache));
         let mut eras: Vec<(ReleaseId, Era)> = Vec::with_capacity(arms.len());
@@ -181,8 +199,10 @@ impl Kept {
             let known = of(&eras).or_else(|| before.and_then(|before| of(&before.eras)));
             eras.push(known.unwrap_or_else(|| (arm.release, Era(cache.eras.fetch_add(1, Relaxed)))));
         }
-        if before.is_some_and(|before| before.eras.iter().any(|known| !eras.contains(known))) {
-            cache.store.keep(&eras.iter().map(|(_, era)| *era).collect::<Vec<_>>());
+        let has_left = before.is_some_and(|before| before.eras.iter().any(|known| !eras.contains(known)));
+        if cache.purged.tell(generation, &service.purges) || has_left {
+            let is_here = |era| eras.iter().any(|(_, known)| *known == era);
+            cache.store.retain(|key, entry| is_here(key.era) && !cache.purged.takes(&key.place, entry.born));
         }
         Kept { cache, eras }
     }
@@ -203,20 +223,21 @@ impl Kept {
             return if asked.only_if_cached { Found::Refused } else { Found::Nothing(Why::Bypass) };
         }
         let key = Key { era: *era, place: Place::new(asking.scheme, asking.host, asking.target) };
-        let entry = self.cache.store.get(&key, asking.headers);
+        let born = self.cache.purged.generation();
+        let entry = self.cache.get(&key, asking.headers);
         let usable = |entry: &Entry| entry.terms.usable(&asked, now);
         let is_judged = service.guard.as_ref().is_some_and(|switch| !switch.is_tripped());
         // Settled without regard to the arm; see above.
         let have_all = || {
             let has = |era: &Era| {
-                let entry = self.cache.store.get(&Key { era: *era, place: key.place.clone() }, asking.headers);
+                let entry = self.cache.get(&Key { era: *era, place: key.place.clone() }, asking.headers);
                 entry.is_some_and(|entry| usable(&entry) != Use::Ask)
             };
             service.arms.iter().zip(&self.eras).all(|(arm, (_, era))| arm.weight == Ratio::ZERO || has(era))
         };
         let fetch = |fallback: Option<Arc<Entry>>, why| {
             let judged = if is_judged { fetch::Judged::Yes } else { fetch::Judged::No };
-            Box::new(Fetch::new(&self.cache, key.clone(), asking.headers, asked, fallback, why, judged, now))
+            Box::new(Fetch::new(&self.cache, key.clone(), asking.headers, asked, fallback, why, judged, born, now))
         };
         let Some(entry) = entry else {
             return match (asked.only_if_cached, is_head) {

@@ -148,7 +148,7 @@ impl Table {
                 response_edits: Edits::new(&service.traffic.response_headers),
                 limiter: service.traffic.client_rate.map(|rate| before.limiter(&service.service, rate)),
                 bulkhead: service.traffic.concurrency.map(|terms| before.bulkhead(&service.service, terms)),
-                cache: service.traffic.cache.map(|budget| before.cache(service, budget)),
+                cache: service.traffic.cache.map(|budget| before.cache(service, budget, table.generation)),
                 hashed: match &service.traffic.balance {
                     Balance::Least => None,
                     Balance::Hash(user) => Key::new(user).map(Hashed::User),
@@ -175,9 +175,9 @@ impl Table {
     }
 
     /// The cache of a service, as long as it may be as large as this, or a new one.
-    fn cache(&self, service: &ServiceRoutes, budget: Bytes) -> Kept {
+    fn cache(&self, service: &ServiceRoutes, budget: Bytes, generation: u64) -> Kept {
         let known = self.services.iter().find(|known| known.key == service.service);
-        Kept::new(budget, &service.arms, known.and_then(|known| known.cache.as_ref()))
+        Kept::new(budget, service, generation, known.and_then(|known| known.cache.as_ref()))
     }
 
     /// The route of a request, by its host (with or without a port, in any case), its path, and what else routes ask for; with the

@@ -2,13 +2,15 @@
 
 use crate::{audit::Step, data_plane::DataPlane, driver::Driver, serve::Serve};
 use control::{
-    Entry, Fact, Planned, State,
+    Entry, Fact, Planned, State, cache,
     change::{self, Phase, phase::TRANSITIONS},
     instance::{self, Instance},
     release::Standing,
     rollout, route,
 };
-use model::{Action, ActorKind, ArmRole, Claim, Ratio, ReleaseId, ServiceKey, ServiceRoutes, Strategy, Time, Verdict};
+use model::{
+    Action, ActorKind, ArmRole, Claim, Purge, Ratio, ReleaseId, ServiceKey, ServiceRoutes, Strategy, Time, Verdict,
+};
 use std::collections::BTreeMap;
 
 /// An invariant.
@@ -69,6 +71,11 @@ pub const ALL: &[Invariant] = &[
     Invariant { id: "phases", says: "A change moves along its transition table only.", check: phases },
     Invariant { id: "one-change", says: "A service has at most one change under way.", check: one_change },
     Invariant { id: "one-route", says: "No two services have the same route.", check: one_route },
+    Invariant {
+        id: "purged",
+        says: "What was purged of a service is purged in every later table that has it.",
+        check: purged,
+    },
     Invariant {
         id: "drained",
         says: "An instance is stopped when it has no requests any more, or its drain deadline has passed.",
@@ -345,6 +352,20 @@ fn one_route(m: &Moment<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn purged(m: &Moment<'_>) -> Result<(), String> {
+    let carried = |key: &ServiceKey, purge: &Purge| {
+        let Some(routes) = m.step.after.routes.services.get(key) else { return Ok(()) };
+        holds(routes.purges.iter().any(|later| later.covers(purge)), || format!("{purge:?} of {key} is not carried"))
+    };
+    for (key, routes) in m.step.before.routes.services.iter() {
+        routes.purges.iter().try_for_each(|purge| carried(key, purge))?;
+    }
+    m.step.entries.iter().try_for_each(|entry| {
+        let Fact::Cache(cache::Fact::Purged { service, path, .. }) = &entry.what else { return Ok(()) };
+        carried(service, &Purge { generation: entry.seq.0 + 1, path: path.clone() })
+    })
 }
 
 fn drained(m: &Moment<'_>) -> Result<(), String> {

@@ -14,8 +14,8 @@ use crate::{
 use control::{Command, Request, State, change::Phase, rollout::Until, story};
 use ledger::Fault;
 use model::{
-    AbsoluteLimit, Actor, ChangeId, EnvironmentName, OnDeadline, Ratio, ReleaseId, RouteMatch, RunSpec, ServiceKey,
-    ServiceName, ServiceSpec, Span, Strategy,
+    AbsoluteLimit, Actor, Bytes, ChangeId, EnvironmentName, OnDeadline, Ratio, ReleaseId, RouteMatch, RunSpec,
+    ServiceKey, ServiceName, ServiceSpec, Span, Strategy,
 };
 use std::{fmt, net::SocketAddr};
 
@@ -197,7 +197,7 @@ impl Storm {
 
     fn request(&mut self) -> Request {
         let who = self.one_of(&["ann", "ann", "bob", "vic"]).unwrap_or("ann");
-        let command = match self.dice.below(20) {
+        let command = match self.dice.below(21) {
             0..3 => self.configuration(),
             3..10 => self.deployment(),
             10..12 => Command::Rollback { service: self.service(), to: self.release() },
@@ -206,6 +206,10 @@ impl Storm {
             15 => Command::Resume { change: self.change() },
             16 => Command::Promote { change: self.change() },
             17 => Command::Cancel { change: self.change() },
+            18 => {
+                let path = self.one_of(&["/", "/a", "/a/b", "/c"]).map(str::to_owned);
+                Command::PurgeCache { service: self.service(), path }
+            }
             _ => {
                 let change = self.change();
                 let plan = self.state().changes.get(&change).map(|c| c.plan.digest);
@@ -274,6 +278,7 @@ impl Storm {
         };
         spec.run.env.insert("SETTING".to_owned(), self.dice.below(3).to_string());
         spec.traffic.drain_deadline = Span::seconds(5);
+        spec.traffic.cache = Some(Bytes::mib(1)).filter(|_| self.dice.chance(0.8));
         spec.rollout.strategy = self.strategy();
         spec.rollout.steps = if self.dice.below(2) == 0 { Vec::new() } else { vec![percent(10), percent(50)] };
         spec.rollout.step_time = Span::seconds(self.dice.below(4));

@@ -81,7 +81,7 @@ async fn a_body_that_is_not_a_command_is_refused_with_its_place() {
         400 {"code":"malformed","message":"the body is not as expected: EOF while parsing a value at line 1 column 0","hint":"see GET /v1/openapi.json for what is expected"}
         400 {"code":"malformed","message":"the body is not as expected: EOF while parsing an object at line 1 column 1","hint":"see GET /v1/openapi.json for what is expected"}
         400 {"code":"malformed","message":"the body is not as expected: missing field `service` at line 1 column 25","hint":"see GET /v1/openapi.json for what is expected"}
-        400 {"code":"malformed","message":"the body is not as expected: unknown variant `explode`, expected one of `apply`, `deploy`, `rollback`, `scale`, `approve`, `pause`, `resume`, `promote`, `cancel` at line 1 column 22","hint":"see GET /v1/openapi.json for what is expected"}
+        400 {"code":"malformed","message":"the body is not as expected: unknown variant `explode`, expected one of `apply`, `deploy`, `rollback`, `scale`, `purge_cache`, `approve`, `pause`, `resume`, `promote`, `cancel` at line 1 column 22","hint":"see GET /v1/openapi.json for what is expected"}
         400 {"code":"malformed","message":"the body is not as expected: missing field `reason` at line 1 column 43","hint":"see GET /v1/openapi.json for what is expected"}
         400 {"code":"malformed","message":"the body is not as expected: unknown field `force`, expected one of `command`, `reason`, `expect`, `on_behalf_of` at line 1 column 66","hint":"see GET /v1/openapi.json for what is expected"}
     "#]].assert_eq(&answers);

@@ -92,6 +92,7 @@ fn planned_in(drafts: &[Draft]) -> impl Iterator<Item = &PlannedChange> {
         | fact::Fact::Release(_)
         | fact::Fact::Rollout(_)
         | fact::Fact::Instance(_)
+        | fact::Fact::Cache(_)
         | fact::Fact::Clock(_) => None,
     })
 }
@@ -122,9 +123,10 @@ pub(crate) fn decide(state: &State, policy: &Policy, request: &Request) -> Resul
 pub(crate) fn permitted(policy: &Policy, request: &Request) -> Result<u32, Refusal> {
     let (environment, service) = match &request.command {
         Command::Apply { environment, .. } => (Some(environment), None),
-        Command::Deploy { service, .. } | Command::Rollback { service, .. } | Command::Scale { service, .. } => {
-            (Some(&service.environment), Some(service))
-        }
+        Command::Deploy { service, .. }
+        | Command::Rollback { service, .. }
+        | Command::Scale { service, .. }
+        | Command::PurgeCache { service, .. } => (Some(&service.environment), Some(service)),
         Command::Approve { .. }
         | Command::Pause { .. }
         | Command::Resume { .. }
@@ -168,7 +170,8 @@ fn wanted(state: &State, command: &Command) -> Result<Vec<Wanted>, Refusal> {
             service::check(service, &spec)?;
             one(service, kind, Class::Standard)
         }
-        Command::Approve { .. }
+        Command::PurgeCache { .. }
+        | Command::Approve { .. }
         | Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Promote { .. }
@@ -272,7 +275,7 @@ fn rollback_target(state: &State, key: &ServiceKey, asked: Option<ReleaseId>) ->
     Ok(to)
 }
 
-fn known<'s>(state: &'s State, key: &ServiceKey) -> Result<&'s service::Service, Refusal> {
+pub(crate) fn known<'s>(state: &'s State, key: &ServiceKey) -> Result<&'s service::Service, Refusal> {
     state.services.get(key).filter(|s| !s.removed).ok_or_else(|| unknown_service(state, key))
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct Fetch {
     judged: Judged,
     /// How often its place had been changed.
     changes: u64,
+    /// The generation of the table in force: what is purged by a later one is not stored any more.
+    born: u64,
     sent: Instant,
     /// Until when it has waited for another one.
     pub(crate) waited: Option<Instant>,
@@ -70,7 +72,14 @@ pub(super) enum Judged {
 
 /// What an instance is asked for by several requests at once.
 #[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<Key, Arc<watch::Sender<bool>>>>);
+pub(super) struct Flights(Mutex<HashMap<Key, Flight>>);
+
+/// One that has gone ahead.
+struct Flight {
+    landed: Arc<watch::Sender<bool>>,
+    /// As its request is.
+    born: u64,
+}
 
 /// The right, and the duty, to bring something for all who wait. It ends by being dropped.
 struct Lead {
@@ -95,6 +104,7 @@ impl Fetch {
         fallback: Option<Arc<Entry>>,
         why: Why,
         judged: Judged,
+        born: u64,
         now: Instant,
     ) -> Fetch {
         Fetch {
@@ -106,6 +116,7 @@ impl Fetch {
             fallback,
             why,
             judged,
+            born,
             sent: now,
             waited: None,
             lead: None,
@@ -130,7 +141,10 @@ impl Fetch {
         }
         // Also for one that leads: another one may have landed since it was looked for.
         self.changes = self.cache.changes(&self.key.place);
-        match self.cache.store.get(&self.key, &self.request) {
+        self.born = self.cache.purged.generation();
+        let is_gone = |entry: &Arc<Entry>| self.cache.purged.takes(&self.key.place, entry.born);
+        self.fallback = self.fallback.take().filter(|entry| !is_gone(entry));
+        match self.cache.get(&self.key, &self.request) {
             Some(entry) if entry.terms.usable(&self.asked, Instant::now()) == Use::Fresh => {
                 Found::Usable(Usable { entry, status: Status::Collapsed, behind: None })
             }
@@ -149,7 +163,9 @@ impl Fetch {
 
     fn place(&self) -> Place {
         let mut flights = self.cache.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(landed) = flights.get(&self.key) {
+        // What one brings that was sent before a purge is of no use to those who come after it.
+        let known = flights.get(&self.key).filter(|flight| !self.cache.purged.takes(&self.key.place, flight.born));
+        if let Some(Flight { landed, .. }) = known {
             let has_room = landed.receiver_count() < WAITING;
             return if has_room { Place::Follows(landed.subscribe()) } else { Place::Alone };
         }
@@ -157,7 +173,7 @@ impl Fetch {
             return Place::Alone;
         }
         let landed = Arc::new(watch::Sender::new(false));
-        flights.insert(self.key.clone(), Arc::clone(&landed));
+        flights.insert(self.key.clone(), Flight { landed: Arc::clone(&landed), born: self.born });
         Place::Leads(Lead { cache: Arc::clone(&self.cache), key: self.key.clone(), landed })
     }
 
@@ -198,10 +214,11 @@ impl Fetch {
             body: entry.body.clone(),
             terms: terms.unwrap_or(entry.terms),
             selection: entry.selection.clone(),
+            born: self.born,
         };
         let answer = anew.answer(&self.request, Wanted::Whole, Status::After(304), at.received);
         match terms {
-            Some(_) if self.is_unchanged() => self.cache.store.put(self.key.clone(), anew),
+            Some(_) if self.is_unchanged() => self.cache.put(self.key.clone(), anew),
             Some(_) => {}
             None => self.cache.store.remove(&self.key),
         }
@@ -211,7 +228,9 @@ impl Fetch {
     /// The answer when the instance has failed, as far as what is stored may be one then.
     pub(crate) fn on_error(&self, status: Status) -> Option<Response<Content>> {
         let now = Instant::now();
-        let entry = self.fallback.as_ref().filter(|entry| entry.terms.serves_on_error(&self.asked, now))?;
+        let is_there = |entry: &&Arc<Entry>| !self.cache.purged.takes(&self.key.place, entry.born);
+        let entry = self.fallback.as_ref().filter(is_there);
+        let entry = entry.filter(|entry| entry.terms.serves_on_error(&self.asked, now))?;
         Some(entry.answer(&self.request, Wanted::Whole, status, now))
     }
 
@@ -264,7 +283,10 @@ impl Fetch {
 impl Drop for Lead {
     fn drop(&mut self) {
         let mut flights = self.cache.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
-        flights.remove(&self.key);
+        // After a purge another one may have gone ahead.
+        if flights.get(&self.key).is_some_and(|flight| Arc::ptr_eq(&flight.landed, &self.landed)) {
+            flights.remove(&self.key);
+        }
         drop(flights);
         self.landed.send_replace(true);
     }
@@ -307,8 +329,8 @@ impl Collector {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         let selection = mem::take(&mut self.selection);
-        let entry = Entry { status: self.status, headers, body, terms: self.terms, selection };
-        self.fetch.cache.store.put(self.fetch.key.clone(), entry);
+        let entry = Entry { status: self.status, headers, body, terms: self.terms, selection, born: self.fetch.born };
+        self.fetch.cache.put(self.fetch.key.clone(), entry);
     }
 
     fn release(&self) {

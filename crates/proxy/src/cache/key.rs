@@ -27,6 +27,12 @@ impl Place {
         Place(text.into())
     }
 
+    /// The path, with its query.
+    pub(crate) fn target(&self) -> &[u8] {
+        let at = self.0.iter().position(|byte| *byte == b'/').unwrap_or(self.0.len());
+        &self.0[at..]
+    }
+
     /// How many bytes it has.
     pub(crate) fn size(&self) -> usize {
         self.0.len()
@@ -103,6 +109,14 @@ mod tests {
             place("http", "shop.test", "/A?b"),
         ] {
             assert_ne!(other, place("http", "shop.test", "/a?b"));
+        }
+    }
+
+    #[test]
+    fn a_path_is_known_again() {
+        for target in ["/", "/a/b?c=/d", "//x"] {
+            assert_eq!(Place::new("https", b"shop.test:8443", target).target(), target.as_bytes());
+            assert_eq!(Place::new("http", b"", target).target(), target.as_bytes());
         }
     }
 

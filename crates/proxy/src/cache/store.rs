@@ -5,7 +5,7 @@
 //! is copied under it.
 
 use super::{
-    key::{Era, Key, Place, Selection},
+    key::{Key, Place, Selection},
     policy::Terms,
 };
 use bytes::Bytes;
@@ -39,6 +39,8 @@ pub(crate) struct Entry {
     pub(crate) body: Bytes,
     pub(crate) terms: Terms,
     pub(crate) selection: Selection,
+    /// The generation of the table that was in force when its instance was asked.
+    pub(crate) born: u64,
 }
 
 impl Entry {
@@ -119,11 +121,11 @@ impl Store {
         all.into_iter().for_each(|at| part.remove(at));
     }
 
-    /// Forgets all that is not of one of these.
-    pub(crate) fn keep(&self, eras: &[Era]) {
+    /// Forgets all that is not to stay.
+    pub(crate) fn retain(&self, stays: impl Fn(&Key, &Entry) -> bool) {
         for part in &self.parts {
             let mut part = lock(part);
-            let gone = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| !eras.contains(&slot.key.era));
+            let gone = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| !stays(&slot.key, &slot.entry));
             let gone: Vec<usize> =
                 part.slots.iter().enumerate().filter(|(_, slot)| gone(slot)).map(|(at, _)| at).collect();
             gone.into_iter().for_each(|at| part.remove(at));
@@ -141,7 +143,7 @@ impl Store {
     }
 
     #[cfg(test)]
-    fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.parts.iter().map(|part| lock(part).used).sum()
     }
 }

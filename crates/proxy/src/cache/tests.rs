@@ -2,7 +2,7 @@ use super::*;
 use crate::table::Table;
 use http::StatusCode;
 use key::Selection;
-use model::{ArmRole, RouteTable, ServiceRoutes, TrafficSpec};
+use model::{Arm, ArmRole, Purge, RouteTable, ServiceRoutes, TrafficSpec};
 use policy::{Moments, Terms};
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +14,11 @@ fn arm(release: u64, percent: u32) -> Arm {
 
 /// A table with a service of these arms, and what a table before it kept.
 fn table(arms: Vec<Arm>, before: &Table) -> Table {
+    purging(1, Vec::new(), arms, before)
+}
+
+/// Likewise, of this generation and with these purges.
+fn purging(generation: u64, purges: Vec<Purge>, arms: Vec<Arm>, before: &Table) -> Table {
     let traffic = TrafficSpec { cache: Some(Bytes::mib(1)), ..TrafficSpec::default() };
     let service = ServiceRoutes {
         service: "shop".parse().unwrap(),
@@ -22,8 +27,9 @@ fn table(arms: Vec<Arm>, before: &Table) -> Table {
         traffic,
         arms,
         guard: None,
+        purges,
     };
-    let table = RouteTable { generation: 1, services: vec![service] };
+    let table = RouteTable { generation, services: vec![service] };
     Table::new(&table, before, |_| unreachable!("no service is guarded"))
 }
 
@@ -39,6 +45,10 @@ fn look(table: &Table, arm: usize, headers: &HeaderMap, now: Instant) -> Found {
 
 fn put(table: &Table, arm: usize, said: &'static str, now: Instant) {
     let headers = HeaderMap::from_iter([(http::header::CACHE_CONTROL, http::HeaderValue::from_static(said))]);
+    store(table, arm, headers, now);
+}
+
+fn store(table: &Table, arm: usize, headers: HeaderMap, now: Instant) {
     let at = Moments { sent: now, received: now, wall: SystemTime::UNIX_EPOCH };
     let entry = Entry {
         status: StatusCode::OK,
@@ -46,6 +56,7 @@ fn put(table: &Table, arm: usize, said: &'static str, now: Instant) {
         selection: Selection::default(),
         body: bytes::Bytes::from_static(b"kept"),
         headers,
+        born: table.generation,
     };
     let kept = kept(table);
     kept.cache.store.put(Key { era: kept.eras[arm].1, place: Place::new("http", b"shop.test", "/") }, entry);
@@ -128,4 +139,111 @@ fn what_was_asked_for_before_a_change_is_not_kept_after_it() {
     assert!(!collects(&|| kept(&table).changed(std::slice::from_ref(&place))));
     assert!(collects(&|| {}));
     assert_eq!(kept(&table).cache.collecting.load(Relaxed), 0);
+}
+
+fn at(generation: u64, path: Option<&str>) -> Purge {
+    Purge { generation, path: path.map(str::to_owned) }
+}
+
+fn fetch(table: &Table, now: Instant) -> Box<Fetch> {
+    match look(table, 0, &HeaderMap::new(), now) {
+        Found::Fetch(fetch) => fetch,
+        Found::Usable(_) | Found::Nothing(_) | Found::Changes(_) | Found::Refused => panic!("something is kept"),
+    }
+}
+
+fn cacheable() -> http::response::Parts {
+    let head = http::Response::builder().header("cache-control", "max-age=60").header("content-length", "4");
+    head.body(()).unwrap().into_parts().0
+}
+
+#[test]
+fn what_is_purged_is_gone_for_requests_of_every_table() {
+    let (now, nothing) = (Instant::now(), HeaderMap::new());
+    let arms = || vec![arm(1, 100)];
+    let first = table(arms(), &Table::default());
+    put(&first, 0, "max-age=60", now);
+    let elsewhere = purging(2, vec![at(2, Some("/elsewhere"))], arms(), &first);
+    assert!(is_usable(&look(&first, 0, &nothing, now)) && is_usable(&look(&elsewhere, 0, &nothing, now)));
+    let all = purging(3, vec![at(3, None)], arms(), &elsewhere);
+    assert!(!is_usable(&look(&first, 0, &nothing, now)) && !is_usable(&look(&all, 0, &nothing, now)));
+    assert_eq!(kept(&all).cache.store.used(), 0, "it takes no room, either");
+    // What comes after it is kept, under this table and the next one.
+    put(&all, 0, "max-age=60", now);
+    let next = purging(4, vec![at(3, None)], arms(), &all);
+    assert!(is_usable(&look(&all, 0, &nothing, now)) && is_usable(&look(&next, 0, &nothing, now)));
+}
+
+#[test]
+fn what_was_asked_for_before_a_purge_is_not_kept_after_it() {
+    let now = Instant::now();
+    let first = table(vec![arm(1, 100)], &Table::default());
+    let complete = |mut collector: Box<Collector>| {
+        assert!(collector.take(b"kept"));
+        collector.complete();
+    };
+    let before = fetch(&first, now);
+    let half = fetch(&first, now).keep(&cacheable()).unwrap();
+    let all = purging(2, vec![at(2, None)], vec![arm(1, 100)], &first);
+    complete(half);
+    complete(before.keep(&cacheable()).unwrap());
+    assert!(!is_usable(&look(&all, 0, &HeaderMap::new(), now)));
+    assert_eq!(kept(&all).cache.store.used(), 0);
+    // Of a table that does not know of the purge yet, but sent after it.
+    complete(fetch(&first, now).keep(&cacheable()).unwrap());
+    assert!(is_usable(&look(&all, 0, &HeaderMap::new(), now)));
+}
+
+#[tokio::test]
+async fn nobody_who_comes_after_a_purge_waits_for_what_was_asked_for_before_it() {
+    let now = Instant::now();
+    let first = table(vec![arm(1, 100)], &Table::default());
+    let mut before = fetch(&first, now);
+    assert!(before.take_lead());
+    let mut waits = Box::pin(fetch(&first, now).join());
+    assert!(tokio::time::timeout(Duration::ZERO, waits.as_mut()).await.is_err());
+    let all = purging(2, vec![at(2, None)], vec![arm(1, 100)], &first);
+    let mut after = fetch(&all, now);
+    assert!(after.take_lead() && !fetch(&all, now).take_lead());
+    let mut collector = before.keep(&cacheable()).unwrap();
+    assert!(collector.take(b"kept"));
+    collector.complete();
+    assert!(matches!(waits.await, Found::Fetch(_)), "what it waited for is of no use");
+    assert!(!fetch(&all, now).take_lead(), "the one that has gone ahead since still does");
+    drop(after);
+    assert!(fetch(&all, now).take_lead());
+}
+
+#[test]
+fn what_is_purged_is_not_given_when_an_instance_fails() {
+    let now = Instant::now();
+    let first = table(vec![arm(1, 100)], &Table::default());
+    put(&first, 0, "max-age=0, stale-if-error=60", now);
+    let stale = fetch(&first, now);
+    assert!(stale.on_error(Status::Unreachable).is_some());
+    let all = purging(2, vec![at(2, Some("/"))], vec![arm(1, 100)], &first);
+    assert!(stale.on_error(Status::Unreachable).is_none());
+    assert!(fetch(&all, now).on_error(Status::Unreachable).is_none());
+}
+
+#[tokio::test]
+async fn what_is_purged_while_it_is_asked_about_is_not_kept_anew() {
+    let now = Instant::now();
+    let still = || http::Response::builder().status(304).header("cache-control", "max-age=60").body(()).unwrap();
+    for waits in [false, true] {
+        let first = table(vec![arm(1, 100)], &Table::default());
+        let headers = [("cache-control", "max-age=0"), ("etag", "\"1\"")];
+        let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        store(&first, 0, HeaderMap::from_iter::<[(http::HeaderName, http::HeaderValue); 2]>(headers), now);
+        let asking = fetch(&first, now);
+        let all = purging(2, vec![at(2, None)], vec![arm(1, 100)], &first);
+        let head = still().into_parts().0;
+        if waits {
+            let Found::Fetch(asking) = asking.join().await else { panic!("nothing is kept") };
+            assert!(asking.still_holds(&head).is_none(), "after it is purged nobody asks about it");
+        } else {
+            assert!(asking.still_holds(&head).is_some());
+        }
+        assert!(!is_usable(&look(&all, 0, &HeaderMap::new(), now)));
+    }
 }

@@ -14,6 +14,7 @@ fn table(routes: &[&str]) -> Table {
             traffic: TrafficSpec::default(),
             arms: Vec::new(),
             guard: None,
+            purges: Vec::new(),
         }
     });
     Table::new(&RouteTable { generation: 1, services: services.collect() }, &Table::default(), |guard| {
@@ -207,6 +208,7 @@ fn a_path_alone_goes_before_a_pattern_and_conditions_before_none() {
         traffic: TrafficSpec::default(),
         arms: Vec::new(),
         guard: None,
+        purges: Vec::new(),
     });
     let table = RouteTable { generation: 1, services: services.collect() };
     let before = Table::new(&table, &Table::default(), |guard| Switch::new(guard, false));

@@ -7,9 +7,9 @@ use crate::{
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use model::{Bytes, ChangeId, Guard, Judgement, ProxyReport, ServiceRoutes};
+use model::{Bytes, ChangeId, Guard, Judgement, ProxyReport, Purge, Rate, RouteMatch, ServiceRoutes};
 use std::io::Read as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn caching(mut service: ServiceRoutes) -> ServiceRoutes {
     service.traffic.cache = Some(Bytes::mib(8));
@@ -426,6 +426,72 @@ async fn what_is_kept_stays_within_its_size() {
     kitchen.fills(2_000_000);
     assert!(got(&rig, "/large").await.2.len() > 2_000_000);
     assert_eq!(got(&rig, "/large").await.1, "quarterdeck; fwd=miss");
+}
+
+/// With these purges.
+fn purging(mut service: ServiceRoutes, purges: &[(u64, Option<&str>)]) -> ServiceRoutes {
+    let purge =
+        |(generation, path): &(u64, Option<&str>)| Purge { generation: *generation, path: path.map(str::to_owned) };
+    service.purges = purges.iter().map(purge).collect();
+    service
+}
+
+#[tokio::test]
+async fn what_is_purged_is_asked_for_anew_and_nothing_else_is() {
+    let (kitchen, bar) = (kitchen("dish").await, crate::upstream::kitchen("drink").await);
+    for kitchen in [&kitchen, &bar] {
+        kitchen.serves(&[("cache-control", "max-age=600, stale-if-error=600")]);
+    }
+    let mut rig = Rig::start().await;
+    let shop = || {
+        let mut shop = caching(service(vec![running(&[kitchen.address])]));
+        shop.traffic.client_rate = Rate::parse("7/1h");
+        shop
+    };
+    let bar = || {
+        let routes = vec![RouteMatch::prefix(None, "/bar")];
+        caching(ServiceRoutes { service: "bar".parse().unwrap(), routes, ..service(vec![running(&[bar.address])]) })
+    };
+    rig.serve(vec![shop(), bar()]).await;
+    for (path, body) in [("/img/a", "dish 1"), ("/img/b?v=2", "dish 2"), ("/page", "dish 3"), ("/bar", "drink 1")] {
+        assert_eq!(got(&rig, path).await.2, body);
+    }
+    rig.serve(vec![purging(shop(), &[(2, Some("/img"))]), bar()]).await;
+    for (path, body) in [("/img/a", "dish 4"), ("/img/a", "dish 4"), ("/page", "dish 3"), ("/bar", "drink 1")] {
+        assert_eq!(got(&rig, path).await.2, body);
+    }
+    // What is purged is gone, also where something stale would be given.
+    rig.serve(vec![purging(shop(), &[(2, Some("/img")), (3, None)]), bar()]).await;
+    kitchen.fails(503);
+    assert_eq!(got(&rig, "/page").await.0, 503);
+    assert_eq!(got(&rig, "/bar").await.2, "drink 1");
+    // Nobody is forgotten who has sent their share.
+    assert_eq!(got(&rig, "/page").await.0, 429);
+    assert_eq!(kitchen.asked(), 5);
+}
+
+#[tokio::test]
+async fn what_was_under_way_at_a_purge_is_given_to_nobody_else() {
+    let kitchen = kitchen("dish").await;
+    kitchen.serves(&[("cache-control", "max-age=600")]);
+    let mut rig = before(&kitchen).await;
+    let shop = || caching(service(vec![running(&[kitchen.address])]));
+    let hold = kitchen.hold();
+    let address = rig.address;
+    let under_way = tokio::spawn(async move {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    });
+    soon("the question", kitchen.was_asked(1)).await;
+    rig.serve(vec![purging(shop(), &[(2, None)])]).await;
+    drop(hold);
+    let text = soon("the answer", under_way).await.unwrap();
+    assert!(text.ends_with("dish 1"), "{text}");
+    assert_eq!(got(&rig, "/").await, (200, "quarterdeck; fwd=miss".into(), "dish 2".into()));
+    assert!(is_hit(&got(&rig, "/").await.1));
 }
 
 async fn futures<F: Future>(n: usize, make: impl Fn() -> F) -> Vec<F::Output> {

@@ -224,6 +224,7 @@ pub(crate) fn service(arms: Vec<Arm>) -> ServiceRoutes {
         traffic: TrafficSpec::default(),
         arms,
         guard: None,
+        purges: Vec::new(),
     }
 }
 

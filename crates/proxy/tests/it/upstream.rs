@@ -181,8 +181,13 @@ impl Kitchen {
 
     /// Lets it answer when it has been asked so often.
     pub(crate) async fn until_asked(&self, times: usize, hold: OwnedRwLockWriteGuard<()>) {
-        self.asked.subscribe().wait_for(|asked| *asked >= times).await.unwrap();
+        self.was_asked(times).await;
         drop(hold);
+    }
+
+    /// Waits until it has been asked so often.
+    pub(crate) async fn was_asked(&self, times: usize) {
+        self.asked.subscribe().wait_for(|asked| *asked >= times).await.unwrap();
     }
 }
 

@@ -173,6 +173,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         intent: Intent,
     },
+    /// Forget what the data plane has stored of responses
+    #[command(subcommand)]
+    Cache(Cache),
     /// Show a change: its plan, how far it is, what was measured
     Change {
         /// Which change
@@ -294,6 +297,24 @@ pub(crate) struct Steer {
     pub(crate) intent: Intent,
 }
 
+/// What can be done with stored responses.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Cache {
+    /// Forget what is stored of a service, so that the next requests reach its instances
+    ///
+    /// It holds for all data planes, and for what was already asked for: nothing is given to anybody that an instance was asked for
+    /// before.
+    Purge {
+        /// Which service
+        service: ServiceArg,
+        /// Only what is at this path, as instances are asked for it, and below
+        #[arg(long, value_name = "PATH")]
+        path: Option<String>,
+        #[command(flatten)]
+        intent: Intent,
+    },
+}
+
 /// What can be done with the ledger.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Ledger {
@@ -359,7 +380,8 @@ impl Command {
             Command::Deploy(Deploy { service, .. })
             | Command::Logs { service, .. }
             | Command::Rollback { service, .. }
-            | Command::Scale { service, .. } => Some(service),
+            | Command::Scale { service, .. }
+            | Command::Cache(Cache::Purge { service, .. }) => Some(service),
             Command::Status { service, .. } => service.as_ref(),
             Command::Init { .. }
             | Command::Serve(_)

@@ -8,6 +8,7 @@
 
 mod apply;
 mod args;
+mod cache;
 mod configuration;
 mod context;
 mod deploy;
@@ -86,6 +87,9 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Scale { service, replicas, intent } => {
             let command = control::Command::Scale { service: context.service(&service), replicas };
             wait(propose::propose(context, command, &intent, Agreement::NotNeeded))
+        }
+        Command::Cache(args::Cache::Purge { service, path, intent }) => {
+            wait(cache::purge(context, context.service(&service), path, &intent))
         }
         Command::Change { change, follow } => wait(look::change(context, change, follow)),
         Command::Changes { open, limit } => wait(look::changes(context, open, limit)),

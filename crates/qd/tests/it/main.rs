@@ -20,6 +20,7 @@ mod wait;
 mod access;
 mod approval;
 mod broken_deploys;
+mod cache;
 mod clients;
 mod configuration;
 mod disk_full;

@@ -7,6 +7,7 @@ mod configuration;
 mod halted;
 mod hold_back;
 mod killed;
+mod purge;
 mod ramp;
 mod repair;
 mod rollback;

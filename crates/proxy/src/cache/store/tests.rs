@@ -1,5 +1,5 @@
 use super::*;
-use crate::cache::policy::Moments;
+use crate::cache::{key::Era, policy::Moments};
 use std::time::{Instant, SystemTime};
 
 fn key(era: u64, target: &str) -> Key {
@@ -20,6 +20,7 @@ fn entry(size: usize, vary: Option<&str>, request: &HeaderMap) -> Entry {
         terms: Terms::of(request, StatusCode::OK, &headers, at).unwrap(),
         selection: Selection::of(&headers, request).unwrap(),
         headers,
+        born: 0,
     }
 }
 
@@ -78,7 +79,7 @@ fn what_a_release_leaves_is_forgotten() {
         put(&store, key(n % 2, &format!("/{n}")), 1_000);
     }
     let used = store.used();
-    store.keep(&[Era(1)]);
+    store.retain(|key, _| key.era == Era(1));
     assert!(!has(&store, &key(0, "/0")) && has(&store, &key(1, "/1")));
     assert!(store.used() * 2 <= used + 100);
 }
