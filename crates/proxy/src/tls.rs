@@ -17,6 +17,7 @@ mod keeper;
 mod local;
 mod names;
 mod redirect;
+mod remind;
 mod stamp;
 
 pub(crate) use clients::told;

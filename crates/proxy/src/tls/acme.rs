@@ -17,7 +17,10 @@ mod store;
 pub(super) use proof::{PROTOCOL, Shown, is_look};
 pub(super) use schedule::Wanted;
 
-use super::certificate::{self, Loaded};
+use super::{
+    certificate::{self, Loaded},
+    remind::Reminder,
+};
 use crate::{config, shared::Shared};
 use error::Error;
 use model::{Certificate, Span, Time};
@@ -60,9 +63,12 @@ struct Host {
     held: Option<Loaded>,
     /// In a row.
     failures: u32,
+    /// How often the authority has looked in vain: each time the other way is tried next, and the one that worked is kept.
+    unseen: u32,
     /// Not before then.
     next: Option<Time>,
     problem: Option<String>,
+    reminder: Reminder,
 }
 
 impl Acme {
@@ -128,11 +134,10 @@ impl Acme {
             .filter(|(_, host)| is_due(validity(host), now) && host.next.is_none_or(|next| now >= next));
         // Hosts that fail again and again keep no other waiting.
         let Some((name, host)) = due.min_by_key(|(_, host)| (host.failures, host.next)) else { return };
-        let listeners = self.shared.listening.iter().map(|(_, begins)| *begins);
         let job = Job {
             terms: Arc::clone(terms),
             host: name.clone(),
-            ways: Way::in_order(listeners, host.failures),
+            ways: ways(&self.shared, host.unseen),
             store: store.clone(),
             shown: Arc::clone(&self.shown),
             wait: self.shared.limits.acme_poll,
@@ -159,13 +164,21 @@ impl Acme {
         let (first, now) = (self.shared.limits.acme_pause, now());
         match ended {
             Ok(held) => {
-                tracing::info!(host = name, until = held.validity.until.0, "the authority issued a certificate");
+                let valid_for = held.validity.until.since(now);
+                tracing::info!(host = name, %valid_for, "the authority issued a certificate");
                 // One that ends at once must not be followed by another at once.
-                *host = Host { held: Some(held), next: Some(now + span(first)), ..Host::default() };
+                *host =
+                    Host { held: Some(held), next: Some(now + span(first)), unseen: host.unseen, ..Host::default() };
             }
             Err(error) => {
                 host.failures = host.failures.saturating_add(1);
-                let pause = pause(host.failures, first, error.retry_after(), chance());
+                let is_unseen = matches!(error, Error::NotProved { .. });
+                host.unseen = host.unseen.wrapping_add(u32::from(is_unseen));
+                let pause = match is_unseen && host.failures == 1 && ways(&self.shared, 0).len() > 1 {
+                    // The other way has not been tried yet.
+                    true => Duration::ZERO,
+                    false => pause(host.failures, first, error.retry_after(), chance()),
+                };
                 host.next = Some(now + span(pause));
                 host.problem = Some(error.to_string());
                 let next = span(pause);
@@ -176,6 +189,15 @@ impl Acme {
                     }
                     None => tracing::warn!(host = name, %error, %next, "there is no certificate yet; next try later"),
                 }
+            }
+        }
+    }
+
+    /// Says, now and then, of whatever could not be renewed and ends soon.
+    pub(super) fn remind(&mut self, now: Time) {
+        for (name, host) in &mut self.hosts {
+            if let (Some(held), Some(_)) = (&host.held, &host.problem) {
+                host.reminder.remind(name, held, now);
             }
         }
     }
@@ -203,6 +225,11 @@ impl Acme {
         });
         self.hosts.iter().map(of_host).chain(beyond).collect()
     }
+}
+
+/// How an authority may look, the way to be tried next first.
+fn ways(shared: &Shared, unseen: u32) -> Vec<Way> {
+    Way::in_order(shared.listening.iter().map(|(_, begins)| *begins), unseen)
 }
 
 fn span(duration: Duration) -> Span {

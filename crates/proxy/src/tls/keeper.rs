@@ -10,6 +10,7 @@ use super::{
     clients::Believed,
     local::Local,
     names::Names,
+    remind::Reminder,
     stamp::{self, Stamp},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     report::wall_clock,
     shared::Shared,
 };
-use model::{Certificate, Standing, Time};
+use model::{Certificate, Time};
 use rustls::{
     ServerConfig,
     crypto::ring::{self, Ticketer},
@@ -32,7 +33,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
 };
 use tokio::{
     runtime::Builder,
@@ -42,9 +42,6 @@ use tokio::{
 
 /// What is offered to clients by ALPN, in order of preference.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-
-/// How often it is said that a certificate ends soon or has ended.
-const REMIND: Duration = Duration::from_secs(12 * 3600);
 
 /// Keeps certificates.
 pub(crate) struct Keeper {
@@ -156,6 +153,7 @@ impl Keeper {
         }
         let now = wall_clock();
         self.sources.iter_mut().for_each(|source| source.remind(now));
+        self.acme.remind(now);
     }
 
     /// Whether there are other terms than before.
@@ -280,12 +278,12 @@ struct Source {
     watch: Watch,
     loaded: Option<Loaded>,
     problem: Option<String>,
-    reminded: Option<Instant>,
+    reminder: Reminder,
 }
 
 impl Source {
     fn new(files: CertificateFiles) -> Source {
-        Source { files, watch: Watch::default(), loaded: None, problem: None, reminded: None }
+        Source { files, watch: Watch::default(), loaded: None, problem: None, reminder: Reminder::default() }
     }
 
     /// Whether something has changed.
@@ -298,7 +296,7 @@ impl Source {
                 tracing::info!(certificate = %self.name(), hosts = loaded.names.join(", "), "certificate in force");
                 self.loaded = Some(loaded);
                 self.problem = None;
-                self.reminded = None;
+                self.reminder = Reminder::default();
                 if let Some(warning) = certificate::exposed(&self.files.key) {
                     tracing::warn!("{warning}");
                 }
@@ -317,16 +315,8 @@ impl Source {
 
     /// Says, now and then, that it should be renewed.
     fn remind(&mut self, now: Time) {
-        let Some(loaded) = &self.loaded else { return };
-        let text = match loaded.validity.standing(now) {
-            Standing::Valid(_) => return,
-            Standing::Ending(left) => format!("ends in {left}: renew it"),
-            Standing::Ended(since) => format!("ended {since} ago, and clients refuse it: renew it"),
-            Standing::Early(until) => format!("begins in {until}, and clients refuse it until then: check the clock"),
-        };
-        if self.reminded.is_none_or(|last| last.elapsed() >= REMIND) {
-            self.reminded = Some(Instant::now());
-            tracing::warn!(certificate = %self.name(), hosts = loaded.names.join(", "), "a certificate {text}");
+        if let Some(loaded) = &self.loaded {
+            self.reminder.remind(&self.files.chain.display().to_string(), loaded, now);
         }
     }
 

@@ -30,11 +30,20 @@ struct Scene {
 impl Scene {
     /// A proxy that has no routes yet.
     async fn open(adjust: impl FnOnce(&mut Terms)) -> Scene {
+        Scene::open_with(adjust, |_| {}).await
+    }
+
+    /// Likewise, configured a little differently.
+    async fn open_with(adjust: impl FnOnce(&mut Terms), config: impl FnOnce(&mut proxy::Config)) -> Scene {
         let (dir, double) = (tempfile::tempdir().unwrap(), Double::start().await);
         let files = Files::new(dir.path());
         let mut terms = terms(dir.path(), &double);
         adjust(&mut terms);
-        let rig = pki::rig(&files, &terms, quick).await;
+        let both = |settings: &mut proxy::Config| {
+            quick(settings);
+            config(settings);
+        };
+        let rig = pki::rig(&files, &terms, both).await;
         let instance = upstream::good("v1").await;
         Scene { rig, double, files, dir, secured: "127.0.0.1:1".parse().unwrap(), instance }.found().await
     }
@@ -139,18 +148,62 @@ async fn a_host_gets_its_certificate_by_a_handshake_before_there_is_any_other() 
 }
 
 #[tokio::test]
-async fn when_one_way_fails_the_other_one_is_tried() {
-    let mut scene = Scene::open(|_| {}).await;
+async fn when_one_way_fails_the_other_one_is_tried_at_once() {
+    // A pause would be longer than anybody waits here.
+    let mut scene = Scene::open_with(|_| {}, |config| config.limits.acme_pause = Duration::from_secs(3600)).await;
     scene.double.state().looks_at.0 = None;
     scene.serve(&[SHOP]).await;
-    let failed = scene.until(SHOP, "the failure", |found| found.problem.is_some() || is_there(found)).await;
-    if let Some(problem) = failed.problem {
-        assert!(problem.contains("could not see by http-01") && problem.contains("it was not there"), "{problem}");
-        assert!(failed.next_try.is_some());
-    }
     scene.until(SHOP, "the certificate", |found| is_there(found) && found.problem.is_none()).await;
     assert_eq!(scene.double.state().proved, ["tls-alpn-01"]);
     assert_eq!(scene.double.orders(), 2);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn when_both_ways_fail_it_is_told_and_tried_again_later() {
+    let mut scene = Scene::open_with(|_| {}, |config| config.limits.acme_pause = Duration::from_secs(3600)).await;
+    scene.double.state().looks_at = (None, None);
+    scene.serve(&[SHOP]).await;
+    let is_by_handshake = |found: &Certificate| found.problem.as_ref().is_some_and(|p| p.contains("by tls-alpn-01"));
+    let found = scene.until(SHOP, "the second failure", is_by_handshake).await;
+    assert!(found.problem.as_ref().is_some_and(|problem| problem.contains("it was not there")), "{found:?}");
+    let report = scene.rig.control.until("a report", |_| true).await;
+    assert!(found.next_try.unwrap().since(report.at).0 > 3_600_000, "{found:?}");
+    assert_eq!(scene.double.orders(), 2);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn an_authority_that_has_looked_in_vain_and_waits_is_not_waited_for() {
+    let mut scene = Scene::open(|_| {}).await;
+    scene.double.state().mood = Mood::Waiting;
+    scene.double.state().looks_at = (None, None);
+    scene.serve(&[SHOP]).await;
+    let told = |way: &'static str| {
+        move |found: &Certificate| found.problem.as_ref().is_some_and(|problem| problem.contains(way))
+    };
+    let found = scene.until(SHOP, "the first failure", told("could not see by http-01")).await;
+    assert!(found.problem.as_ref().is_some_and(|problem| problem.contains("it was not there")), "{found:?}");
+    scene.until(SHOP, "the second failure", told("could not see by tls-alpn-01")).await;
+    scene.double.state().looks_at = (Some(scene.rig.address), Some(scene.secured));
+    scene.until(SHOP, "the certificate", is_there).await;
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn the_way_that_works_stays_the_first_whatever_else_fails() {
+    let mut scene = Scene::open(|_| {}).await;
+    scene.double.state().looks_at.0 = None;
+    // Each is renewed as soon as it is issued.
+    scene.double.state().lifetime = (3000, 1400);
+    scene.serve(&[SHOP]).await;
+    let first = scene.until(SHOP, "the first certificate", is_there).await;
+    let orders = scene.double.orders();
+    scene.double.state().mood = Mood::Down;
+    scene.until(SHOP, "a failure", |found| found.problem.is_some()).await;
+    scene.double.state().mood = Mood::Well;
+    scene.until(SHOP, "another certificate", |found| found.validity > first.validity).await;
+    assert_eq!(scene.double.state().unseen, 1, "the first try only, of {orders} orders and more");
     scene.stop().await;
 }
 
@@ -237,6 +290,23 @@ async fn an_authority_that_asks_for_patience_is_not_asked_before() {
     let report = scene.rig.control.until("a report", |_| true).await;
     let wait = found.next_try.unwrap().since(report.at).0;
     assert!((86_000_000..=86_400_000).contains(&wait), "{wait} ms");
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_that_the_authority_has_lost_is_replaced_at_once() {
+    let mut scene = Scene::open(|_| {}).await;
+    scene.serve(&[SHOP]).await;
+    scene.until(SHOP, "the certificate", is_there).await;
+    scene.double.forget();
+    scene.serve(&[SHOP, "new.example.com"]).await;
+    // Not after a pause: nothing is ever told to be wrong.
+    let found = scene
+        .until("new.example.com", "a certificate or a problem", |found| is_there(found) || found.problem.is_some());
+    assert_eq!(found.await.problem, None);
+    scene.reaches("new.example.com").await;
+    assert_eq!(scene.double.state().accounts_refused, 1);
+    assert_eq!(scene.double.orders(), 1);
     scene.stop().await;
 }
 

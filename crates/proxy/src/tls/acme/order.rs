@@ -76,10 +76,19 @@ struct Challenge {
     #[serde(rename = "type")]
     kind: String,
     url: String,
+    status: Status,
     #[serde(default)]
     token: String,
     #[serde(default)]
     error: Problem,
+}
+
+impl Challenge {
+    /// Whether the authority has looked in vain and does not look again by itself: some leave it to whoever asks to ask once
+    /// more (RFC 8555, section 8.2).
+    fn is_given_up(&self) -> bool {
+        self.status == Status::Pending && self.error != Problem::default()
+    }
 }
 
 impl Job {
@@ -88,11 +97,19 @@ impl Job {
     /// # Errors
     /// When there is none, with what stands in the way.
     pub(super) async fn run(&self) -> Result<Loaded, Error> {
-        let had = timeout(TIME, self.obtain()).await.unwrap_or(Err(Error::Overdue));
-        if had.as_ref().is_err_and(|error| error.is("accountDoesNotExist")) {
-            self.store.forget();
+        timeout(TIME, self.obtain_with_an_account()).await.unwrap_or(Err(Error::Overdue))
+    }
+
+    /// Obtains; once more with another account where the authority does not know ours, as one that was set up anew does not.
+    async fn obtain_with_an_account(&self) -> Result<Loaded, Error> {
+        match self.obtain().await {
+            Err(error) if error.is("accountDoesNotExist") => {
+                tracing::info!(authority = %self.terms.directory, "the authority does not know our account any more");
+                self.store.forget();
+                self.obtain().await
+            }
+            had => had,
         }
-        had
     }
 
     async fn obtain(&self) -> Result<Loaded, Error> {
@@ -148,7 +165,10 @@ impl Job {
         let text = session.proof(&challenge.token);
         let showing = self.shown.show(Proof::new(way, &self.host, &challenge.token, text)?);
         session.post(&challenge.url, Some(&json!({}))).await?;
-        let is_over = |found: &Authorization| found.status != Status::Pending;
+        let is_ours = |challenge: &&Challenge| challenge.kind == way.name();
+        let is_over = |found: &Authorization| {
+            found.status != Status::Pending || found.challenges.iter().find(is_ours).is_some_and(Challenge::is_given_up)
+        };
         let found = self.watch(session, url, "an authorization", is_over).await?;
         drop(showing);
         match found.status {
@@ -160,8 +180,8 @@ impl Job {
             | Status::Deactivated
             | Status::Expired
             | Status::Revoked => {
-                let told = found.challenges.into_iter().find(|c| c.kind == way.name());
-                Err(Error::NotProved { way, problem: told.map(|c| c.error).unwrap_or_default() })
+                let problem = found.challenges.iter().find(is_ours).map(|ours| ours.error.clone());
+                Err(Error::NotProved { way, problem: problem.unwrap_or_default() })
             }
         }
     }

@@ -33,8 +33,8 @@ pub(in crate::tls) enum Way {
 
 impl Way {
     /// The ways that can work with these listeners, the next one to be tried first: a request in clear where there is a
-    /// listener for it; after a failure the other way.
-    pub(super) fn in_order(listeners: impl Iterator<Item = Begins>, failures: u32) -> Vec<Way> {
+    /// listener for it; after the authority has looked in vain the other way.
+    pub(super) fn in_order(listeners: impl Iterator<Item = Begins>, unseen: u32) -> Vec<Way> {
         let (mut clear, mut secured) = (false, false);
         for begins in listeners {
             match begins {
@@ -44,7 +44,7 @@ impl Way {
         }
         let mut ways: Vec<Way> =
             clear.then_some(Way::Http).into_iter().chain(secured.then_some(Way::Handshake)).collect();
-        if failures % 2 == 1 {
+        if unseen % 2 == 1 {
             ways.reverse();
         }
         ways
@@ -158,14 +158,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_in_clear_comes_first_and_the_other_one_after_a_failure() {
-        let ways = |listeners: &[Begins], failures| Way::in_order(listeners.iter().copied(), failures);
+    fn the_way_in_clear_comes_first_and_the_other_one_after_a_look_in_vain() {
+        let ways = |listeners: &[Begins], unseen| Way::in_order(listeners.iter().copied(), unseen);
         let both = [Begins::WithTls, Begins::InClear];
         assert_eq!(ways(&both, 0), [Way::Http, Way::Handshake]);
         assert_eq!(ways(&both, 1), [Way::Handshake, Way::Http]);
         assert_eq!(ways(&both, 2), [Way::Http, Way::Handshake]);
-        for failures in [0, 1] {
-            assert_eq!(ways(&both[..1], failures), [Way::Handshake]);
+        for unseen in [0, 1] {
+            assert_eq!(ways(&both[..1], unseen), [Way::Handshake]);
         }
     }
 

@@ -35,8 +35,10 @@ pub(crate) enum Mood {
     Refusing,
     /// It refuses every order until later, in seconds.
     Limiting(u64),
-    /// It takes no more than every second nonce.
+    /// It takes no more than every fourth nonce.
     Forgetful,
+    /// Where it has looked in vain, it waits to be asked to look again.
+    Waiting,
 }
 
 /// What it does, and what it has seen.
@@ -50,12 +52,16 @@ pub(crate) struct State {
     pub(crate) lifetime: (u64, u64),
     /// Every path it was asked for.
     pub(crate) asked: Vec<String>,
+    /// How often it has looked in vain.
+    pub(crate) unseen: u32,
     /// By which challenges it was shown a proof.
     pub(crate) proved: Vec<&'static str>,
     /// What no good client does.
     pub(crate) complaints: Vec<String>,
     /// How often a nonce was not taken.
     pub(crate) nonces_refused: u32,
+    /// How often an account was not known.
+    pub(crate) accounts_refused: u32,
     pub(crate) contacts: Vec<Value>,
     nonces: BTreeSet<String>,
     count: u64,
@@ -69,6 +75,8 @@ struct Order {
     /// `pending`, `valid` or `invalid`.
     proof: &'static str,
     way: &'static str,
+    /// Whether it has looked in vain.
+    unseen: bool,
     certificate: Option<String>,
 }
 
@@ -81,6 +89,18 @@ pub(crate) struct Double {
 }
 
 type Answer = (StatusCode, Value, Vec<(&'static str, String)>);
+
+/// Who asks.
+enum Asker {
+    /// One of its accounts.
+    Account(usize),
+    /// Somebody with this key, for an account.
+    Stranger(Value),
+    /// An account that it does not know.
+    Unknown,
+    /// Somebody whose nonce it does not take.
+    Stale,
+}
 
 impl Double {
     /// Listens, with a certificate of the authority's own.
@@ -99,9 +119,11 @@ impl Double {
             offers: vec!["dns-01", "tls-alpn-01", "http-01"],
             lifetime: (3600, 90 * 86_400),
             asked: Vec::new(),
+            unseen: 0,
             proved: Vec::new(),
             complaints: Vec::new(),
             nonces_refused: 0,
+            accounts_refused: 0,
             contacts: Vec::new(),
             nonces: BTreeSet::new(),
             count: 0,
@@ -130,6 +152,14 @@ impl Double {
         self.state.lock().unwrap()
     }
 
+    /// Forgets every account and every order, as one that keeps them in memory does when it is started again.
+    pub(crate) fn forget(&self) {
+        let mut state = self.state();
+        // Numbers are not given twice.
+        state.keys.iter_mut().for_each(|key| *key = Value::Null);
+        state.orders.clear();
+    }
+
     /// How many orders were made.
     pub(crate) fn orders(&self) -> usize {
         self.state().orders.len()
@@ -152,14 +182,15 @@ impl Double {
             (&Method::POST, _) => {
                 let jose = head.headers.get("content-type").is_some_and(|t| t == "application/jose+json");
                 match self.read(&path, &body).filter(|_| jose) {
-                    Some((account, payload)) => self.answer(&path, account, payload),
+                    Some((asker, payload)) => self.answer(&path, asker, payload),
                     None => (StatusCode::BAD_REQUEST, problem("malformed", "not signed as it should be"), vec![]),
                 }
             }
             _ => (StatusCode::NOT_FOUND, Value::Null, vec![]),
         };
-        // A nonce that was not taken is the server's doing.
-        if status == StatusCode::BAD_REQUEST && value["type"] != "urn:ietf:params:acme:error:badNonce" {
+        // A nonce that was not taken and an account that was lost are the server's doing.
+        let ours = ["urn:ietf:params:acme:error:badNonce", "urn:ietf:params:acme:error:accountDoesNotExist"];
+        if status == StatusCode::BAD_REQUEST && !ours.iter().any(|kind| value["type"] == *kind) {
             self.state().complaints.push(format!("{path}: {value} {}", String::from_utf8_lossy(&body)));
         }
         let body = match value {
@@ -188,23 +219,23 @@ impl Double {
     }
 
     /// Who asks for what; `None`: nobody who may. Nonces are looked at last, so that a bad one is of a good question.
-    fn read(&self, path: &str, body: &[u8]) -> Option<(Result<usize, Value>, Option<Value>)> {
+    fn read(&self, path: &str, body: &[u8]) -> Option<(Asker, Option<Value>)> {
         let body: Value = serde_json::from_slice(body).ok()?;
         let (protected, payload) = (body["protected"].as_str()?, body["payload"].as_str()?);
         let head: Value = serde_json::from_slice(&BASE64.decode(protected).ok()?).ok()?;
         let mut state = self.state();
-        let account = match (&head["kid"], &head["jwk"]) {
+        let (asker, key) = match (&head["kid"], &head["jwk"]) {
             (Value::String(kid), Value::Null) => {
-                let number = kid.strip_prefix(&format!("{}/account/", self.base))?.parse().ok()?;
-                Ok(state.keys.get::<usize>(number).map(|_| number)?)
+                let number: usize = kid.strip_prefix(&format!("{}/account/", self.base))?.parse().ok()?;
+                (Asker::Account(number), state.keys.get(number)?.clone())
             }
-            (Value::Null, key) if path == "/account" => Err(key.clone()),
+            (Value::Null, key) if path == "/account" => (Asker::Stranger(key.clone()), key.clone()),
             (_, _) => return None,
         };
-        let key = match &account {
-            Ok(number) => state.keys[*number].clone(),
-            Err(key) => key.clone(),
-        };
+        if key.is_null() {
+            state.accounts_refused += 1;
+            return Some((Asker::Unknown, None));
+        }
         let coordinate = |name: &str| BASE64.decode(key[name].as_str()?).ok();
         let point = [&[4][..], &coordinate("x")?, &coordinate("y")?].concat();
         let signature = BASE64.decode(body["signature"].as_str()?).ok()?;
@@ -216,23 +247,24 @@ impl Double {
             payload => Some(serde_json::from_slice(&BASE64.decode(payload).ok()?).ok()?),
         };
         let is_fresh = state.nonces.remove(head["nonce"].as_str()?);
-        let forgets = state.mood == Mood::Forgetful && state.count.is_multiple_of(2);
+        let forgets = state.mood == Mood::Forgetful && !state.count.is_multiple_of(4);
         if !is_fresh {
             return None;
         }
         if forgets {
             state.nonces_refused += 1;
-            return Some((Err(Value::Null), None));
+            return Some((Asker::Stale, None));
         }
-        is_for_us.then_some((account, payload))
+        is_for_us.then_some((asker, payload))
     }
 
-    fn answer(&self, path: &str, account: Result<usize, Value>, payload: Option<Value>) -> Answer {
-        let account = match account {
-            // The mark of a nonce that was not taken.
-            Err(Value::Null) => return (StatusCode::BAD_REQUEST, problem("badNonce", "another one, please"), vec![]),
-            Err(key) => return self.register(key, payload),
-            Ok(account) => account,
+    fn answer(&self, path: &str, asker: Asker, payload: Option<Value>) -> Answer {
+        let refused = |kind, detail| (StatusCode::BAD_REQUEST, problem(kind, detail), vec![]);
+        let account = match asker {
+            Asker::Account(account) => account,
+            Asker::Stranger(key) => return self.register(key, payload),
+            Asker::Unknown => return refused("accountDoesNotExist", "who are you?"),
+            Asker::Stale => return refused("badNonce", "another one, please"),
         };
         let mut parts = path.split('/').skip(1);
         let (what, number) = (parts.next().unwrap_or_default(), parts.next().and_then(|n| n.parse().ok()));
@@ -290,11 +322,11 @@ impl Double {
                 let told = problem("rateLimited", "too many orders");
                 return (StatusCode::TOO_MANY_REQUESTS, told, vec![("retry-after", seconds.to_string())]);
             }
-            Mood::Well | Mood::Down | Mood::Forgetful => {}
+            Mood::Well | Mood::Down | Mood::Forgetful | Mood::Waiting => {}
         }
         let number = state.orders.len() as u64 + 1;
         let host = payload["identifiers"][0]["value"].as_str().unwrap_or_default().to_owned();
-        let order = Order { host, account, proof: "pending", way: "", certificate: None };
+        let order = Order { host, account, proof: "pending", way: "", unseen: false, certificate: None };
         state.orders.insert(number, order);
         drop(state);
         let location = format!("{}/order/{number}", self.base);
@@ -325,7 +357,7 @@ impl Double {
         let challenge = |way: &&str| {
             let url = format!("{}/challenge/{number}/{way}", self.base);
             let mut shown = json!({ "type": way, "url": url, "token": format!("token-{number}"), "status": "pending" });
-            if *way == order.way && order.proof == "invalid" {
+            if *way == order.way && order.unseen {
                 shown["error"] = problem("connection", "it was not there");
             }
             shown
@@ -350,12 +382,19 @@ impl Double {
             (_, _, _) => None,
         };
         let mut state = self.state();
-        if seen.is_some() {
-            state.proved.push(way);
+        match seen {
+            Some(()) => state.proved.push(way),
+            None => state.unseen += 1,
         }
+        let waits = state.mood == Mood::Waiting;
         if let Some(order) = state.orders.get_mut(&number) {
             order.way = way;
-            order.proof = if seen.is_some() { "valid" } else { "invalid" };
+            order.unseen = seen.is_none();
+            order.proof = match seen {
+                Some(()) => "valid",
+                None if waits => "pending",
+                None => "invalid",
+            };
         }
     }
 
