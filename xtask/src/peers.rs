@@ -14,6 +14,7 @@ const PEERS: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("sqlite3", "sqlite3"),
     ("curl", "curl"),
+    ("pebble", "pebble"),
 ];
 
 /// The same for the bench of the data plane.

@@ -18,6 +18,7 @@ mod upgrade;
 mod wait;
 
 mod access;
+mod acme;
 mod approval;
 mod broken_deploys;
 mod cache;

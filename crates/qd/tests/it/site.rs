@@ -48,7 +48,7 @@ latency_tolerance = "30 %"
 latency_slack = "20ms"
 "#;
 
-/// Where the next installation listens. The port after it is its own as well.
+/// The next port that is nobody's.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(8080);
 
 /// How a command ended and what it said.
@@ -124,11 +124,7 @@ impl Site {
     pub(crate) fn empty() -> Site {
         let directory = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
         fs::create_dir(directory.path().join("home")).unwrap();
-        // A loopback address for each process, a port for each installation in it: no two tests meet.
-        let [_, a, b, c] = std::process::id().to_be_bytes();
-        let port = NEXT_PORT.fetch_add(2, Ordering::Relaxed);
-        let address = SocketAddr::from((Ipv4Addr::new(127, 64 | a, b, c.max(1)), port));
-        Site { directory, address, serve: None }
+        Site { directory, address: own_address(), serve: None }
     }
 
     /// A shop whose `v1` has all requests.
@@ -355,6 +351,14 @@ impl Site {
         let is_shop = |p: &Process| p.words.first().is_some_and(|w| w.ends_with("/shop"));
         processes::of(self.dir()).into_iter().filter(is_shop).collect()
     }
+}
+
+/// An address that nobody else uses; the port after it is its own as well. A loopback address for each process, a port for each
+/// caller in it: no two tests meet.
+pub(crate) fn own_address() -> SocketAddr {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    let port = NEXT_PORT.fetch_add(2, Ordering::Relaxed);
+    SocketAddr::from((Ipv4Addr::new(127, 64 | a, b, c.max(1)), port))
 }
 
 /// The change that a command with `--json` says it recorded.
