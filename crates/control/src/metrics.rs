@@ -5,7 +5,7 @@
 //! started: whoever reads them expects counters to begin anew.
 
 use crate::{Observed, State, rollout::Rollout};
-use model::{ReleaseTraffic, ServiceKey};
+use model::{Certificate, ReleaseTraffic, ServiceKey};
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// A metric: its name, its kind, and what it says.
@@ -64,6 +64,8 @@ pub const FAMILIES: &[Family] = &[
     ),
     family("quarterdeck_unrouted_requests_total", "counter", "", "Requests that matched no route."),
     family("quarterdeck_refused_requests_total", "counter", "", "Requests refused before routing: malformed, too large, too slow."),
+    family("quarterdeck_certificate_expires_timestamp_seconds", "gauge", "certificate", "When a certificate ends, in seconds since 1970. Labelled by its file, or its host and who issued it."),
+    family("quarterdeck_certificate_failing", "gauge", "certificate", "1 while there is no certificate, or the next one cannot be had or used, else 0."),
     family("quarterdeck_rollout_share", "gauge", "environment, service, change, release", "The share of the requests that the new release gets, from 0 to 1."),
     family("quarterdeck_rollout_evidence", "gauge", "environment, service, change, metric, against", "How far the proof is that the new release is `worse`, or `not_worse`: 1 convinces."),
     family("quarterdeck_rollout_excess_failures", "gauge", "environment, service, change", "Failed requests of the new release beyond what the old one's rate explains."),
@@ -89,6 +91,7 @@ pub fn text(state: &State, observed: &Observed, entries: u64) -> String {
     }
     if let Some(proxy) = &observed.proxy {
         proxy.releases.iter().for_each(|traffic| release(&mut text, state, observed, traffic));
+        proxy.certificates.iter().for_each(|found| certificate(&mut text, found));
         text.value("quarterdeck_connections", "", proxy.connections as f64);
         text.value("quarterdeck_limited_requests_total", "", proxy.limited as f64);
         text.value("quarterdeck_shed_requests_total", "", proxy.shed as f64);
@@ -126,6 +129,16 @@ fn release(text: &mut Text, state: &State, observed: &Observed, traffic: &Releas
     text.value("quarterdeck_requests_in_flight", &labels, in_flight as f64);
 }
 
+fn certificate(text: &mut Text, certificate: &Certificate) {
+    let labels = format!("certificate=\"{}\"", escaped(&certificate.source));
+    if let Some(validity) = certificate.validity {
+        let seconds = (validity.until.0 / 1000) as f64;
+        text.value("quarterdeck_certificate_expires_timestamp_seconds", &labels, seconds);
+    }
+    let is_failing = certificate.validity.is_none() || certificate.problem.is_some();
+    text.value("quarterdeck_certificate_failing", &labels, f64::from(u8::from(is_failing)));
+}
+
 fn rollout(text: &mut Text, observed: &Observed, service: &ServiceKey, change: model::ChangeId, rollout: &Rollout) {
     let labels = format!("{},change=\"{change}\"", of_service(service));
     let share = format!("{labels},release=\"{}\"", rollout.to);
@@ -145,6 +158,11 @@ fn rollout(text: &mut Text, observed: &Observed, service: &ServiceKey, change: m
 /// Names of environments and services need no escaping.
 fn of_service(key: &ServiceKey) -> String {
     format!("environment=\"{}\",service=\"{}\"", key.environment, key.name)
+}
+
+/// A text as the value of a label.
+fn escaped(text: &str) -> String {
+    text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
 /// Samples by family, so that those of one family stand together, as readers demand.
@@ -212,7 +230,34 @@ mod tests {
     use super::*;
     use crate::testing::Bench;
     use expect_test::expect;
-    use model::{Latencies, ProxyReport, ReleaseId, Tally};
+    use model::{Latencies, ProxyReport, ReleaseId, Tally, Time, Validity};
+
+    #[test]
+    fn certificates_say_when_they_end_and_whether_the_next_one_fails() {
+        let mut b = Bench::with_shop();
+        let certificate = |source: &str, until: Option<u64>, problem: Option<&str>| Certificate {
+            source: source.to_owned(),
+            names: Vec::new(),
+            validity: until.map(|until| Validity { from: Time(0), until: Time(until) }),
+            problem: problem.map(str::to_owned),
+            next_try: None,
+        };
+        let certificates = vec![
+            certificate("a \"b\" \\.pem", Some(1_800_000_000_999), None),
+            certificate("shop.example.com from ca", Some(1_700_000_000_000), Some("it is refused")),
+            certificate("new.pem", None, None),
+        ];
+        b.observed.take_report(ProxyReport { certificates, ..ProxyReport::default() });
+        let text = text(&b.state, &b.observed, 12);
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("quarterdeck_certificate")).collect();
+        expect![[r#"
+            quarterdeck_certificate_expires_timestamp_seconds{certificate="a \"b\" \\.pem"} 1800000000
+            quarterdeck_certificate_expires_timestamp_seconds{certificate="shop.example.com from ca"} 1700000000
+            quarterdeck_certificate_failing{certificate="a \"b\" \\.pem"} 0
+            quarterdeck_certificate_failing{certificate="shop.example.com from ca"} 1
+            quarterdeck_certificate_failing{certificate="new.pem"} 1"#]]
+        .assert_eq(&lines.join("\n"));
+    }
 
     #[test]
     fn requests_are_counted_by_service_release_and_outcome() {

@@ -2,12 +2,22 @@
 
 use crate::{site::Site, wait::until};
 use rcgen::{CertificateParams, KeyPair};
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 /// Writes a new self-signed certificate for a host, and its key.
 fn issue(site: &Site, host: &str) {
+    issue_with(site, host, |_| {});
+}
+
+fn issue_with(site: &Site, host: &str, adjust: impl FnOnce(&mut CertificateParams)) {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![host.to_owned()]).unwrap().self_signed(&key).unwrap();
+    let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    adjust(&mut params);
+    let certificate = params.self_signed(&key).unwrap();
     fs::write(site.path("shop.key"), key.serialize_pem()).unwrap();
     fs::write(site.path("shop.pem"), certificate.pem()).unwrap();
 }
@@ -61,6 +71,42 @@ fn a_service_is_reached_with_tls_and_its_certificate_is_replaced_while_it_is() {
     let secret = key.lines().nth(1).unwrap();
     for place in ["serve.log", ".quarterdeck/proxy.log", ".quarterdeck/tls.json"] {
         assert!(!fs::read_to_string(site.path(place)).unwrap_or_default().contains(secret), "{place} has the key");
+    }
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_told_of_in_every_place_where_people_look() {
+    let mut site = Site::new();
+    let secured = format!("{}:{}", site.address.ip(), site.address.port() + 1);
+    let tls = "certificates = [{ chain = \"shop.pem\", key = \"shop.key\" }]";
+    site.edit("[services.shop]\n", &format!("[proxy.tls]\nlisten = [\"{secured}\"]\n{tls}\n\n[services.shop]\n"));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let ends = now + 5 * 86_400 + 3_600;
+    issue_with(&site, "shop.test", |params| {
+        let moment = |seconds| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        params.not_before = moment(now - 60 * 86_400);
+        params.not_after = moment(ends);
+    });
+    let warned = "the certificate for shop.test ends in 5d";
+    site.qd(&["doctor"]).telling(warned);
+    site.open_shop();
+    let log = || fs::read_to_string(site.path(".quarterdeck/proxy.log")).unwrap_or_default();
+    until("the log", || log().contains("a certificate ends in 5d") && log().contains("shop.pem"));
+    site.qd(&["status"]).telling(warned);
+    site.qd(&["doctor"]).telling(warned);
+    let metrics = || {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--unix-socket", ".quarterdeck/api.sock", "http://qd/metrics"]);
+        site.run(site.clean(command, &[]))
+    };
+    if metrics().code == Some(127) {
+        eprintln!("skipped: curl is not installed; `cargo xtask test` installs it when root");
+        return;
+    }
+    let metrics = metrics().expect(0).out;
+    let label = format!("{{certificate=\"{}\"}}", site.path("shop.pem").display());
+    for line in [format!("expires_timestamp_seconds{label} {ends}"), format!("failing{label} 0")] {
+        assert!(metrics.contains(&format!("quarterdeck_certificate_{line}\n")), "no {line} in\n{metrics}");
     }
 }
 
