@@ -155,6 +155,11 @@ impl Lane {
         self.tries.set((self.tries.get() + TRIES.0).min(TRIES.1));
     }
 
+    /// Whether a request that an instance of an arm has refused may be tried on another one. `left`: how many tries it has left.
+    pub(crate) fn may_try_another(&self, arm: usize, left: u32) -> bool {
+        left > 0 && self.arms.get(arm).is_some_and(|arm| arm.upstreams.len() > 1) && self.may_try_again()
+    }
+
     /// Whether one may be tried again: retries are few, or an instance that struggles would get more requests than before.
     pub(crate) fn may_try_again(&self) -> bool {
         let left = self.tries.get().checked_sub(1000);

@@ -65,8 +65,7 @@ async fn reach(worker: &Rc<Worker>, ticket: &mut Ticket, arm: usize, key: Option
             Ok(instance) => return Some(instance),
             Err(error) => tell_unreachable(worker, &lane, upstream, &error),
         }
-        let others = lane.arms.get(arm).is_some_and(|arm| arm.upstreams.len() > 1);
-        if left == 0 || !others || !lane.may_try_again() {
+        if !lane.may_try_another(arm, left) {
             break;
         }
         ticket.retried();

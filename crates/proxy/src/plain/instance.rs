@@ -75,8 +75,7 @@ pub(super) async fn ask<T>(
                 Ok(stream) => Link(stream),
                 Err(error) => {
                     tell_unreachable(worker, lane, upstream, &error);
-                    let others = lane.arms.get(arm).is_some_and(|arm| arm.upstreams.len() > 1);
-                    if left > 0 && others && lane.may_try_again() {
+                    if lane.may_try_another(arm, left) {
                         ticket.retried();
                         tried = Some(Rc::clone(upstream));
                         continue;
