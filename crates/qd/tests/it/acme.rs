@@ -9,6 +9,7 @@ use rcgen::{CertificateParams, KeyPair};
 use std::{
     fs,
     net::SocketAddr,
+    path::PathBuf,
     process::{Child, Command},
 };
 
@@ -21,10 +22,14 @@ struct Pebble {
     /// Where names are asked for; on the next port they could be changed.
     dns: SocketAddr,
     running: Vec<Child>,
+    log: PathBuf,
 }
 
 impl Drop for Pebble {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("── pebble.log\n{}", fs::read_to_string(&self.log).unwrap_or_default());
+        }
         self.stop();
     }
 }
@@ -49,7 +54,7 @@ impl Pebble {
             "httpPort": clear, "tlsPort": site.address.port() + 1,
         } });
         fs::write(site.path("pebble.json"), terms.to_string()).unwrap();
-        let mut pebble = Pebble { asked, dns, running: Vec::new() };
+        let mut pebble = Pebble { asked, dns, running: Vec::new(), log: site.path("pebble.log") };
         pebble.run(site);
         Some(pebble)
     }
@@ -72,7 +77,7 @@ impl Pebble {
     }
 
     fn spawn(&mut self, site: &Site, program: &str, arguments: &[&str]) {
-        let log = fs::File::options().create(true).append(true).open(site.path("pebble.log")).unwrap();
+        let log = fs::File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = site.clean(Command::new(program), arguments);
         // Otherwise it waits for up to 15 s before each look.
         command.env("PEBBLE_VA_NOSLEEP", "1").stdout(log.try_clone().unwrap()).stderr(log);
@@ -121,7 +126,7 @@ fn pebble_issues_by_a_request_in_clear_and_once_more_when_it_has_forgotten_the_a
     configure(&site, &pebble);
     site.open_shop();
     until("the certificate", || curl(&site, HOST) == "2 200");
-    site.qd(&["doctor"]).telling("1 certificate, valid for now");
+    until("doctor to know of it", || site.qd(&["doctor"]).out.contains("1 certificate, valid for now"));
     let log = || fs::read_to_string(site.path("pebble.log")).unwrap();
     assert!(log().contains("validate w/ HTTP") && !log().contains("set INVALID"), "{}", log());
 

@@ -358,7 +358,7 @@ impl Site {
 pub(crate) fn own_address() -> SocketAddr {
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let port = NEXT_PORT.fetch_add(2, Ordering::Relaxed);
-    SocketAddr::from((Ipv4Addr::new(127, 64 | a, b, c.max(1)), port))
+    SocketAddr::from((Ipv4Addr::new(127, 64 | a, b, c), port))
 }
 
 /// The change that a command with `--json` says it recorded.
