@@ -35,6 +35,8 @@ pub const FAMILIES: &[Family] = &[
     family("quarterdeck_service_changing", "gauge", "environment, service", "1 while a change of it is under way, else 0."),
     family("quarterdeck_requests_total", "counter", "environment, service, release, outcome", "Requests by how they ended: answered, status_5xx, refused, reset, timeout, no_instance, cancelled, cut."),
     family("quarterdeck_retries_total", "counter", "environment, service, release", "First tries that were tried again on another connection or instance."),
+    family("quarterdeck_hedged_requests_total", "counter", "environment, service, release", "Requests that were sent to a second instance as well because the first was slow. Each ends once."),
+    family("quarterdeck_hedges_won_total", "counter", "environment, service, release", "Hedged requests in which the second instance was first."),
     family("quarterdeck_request_duration_seconds", "histogram", "environment, service, release", "How long answered requests took, first byte in to last byte out. The sum is within 3 %."),
     family("quarterdeck_requests_in_flight", "gauge", "environment, service, release", "Requests and upgraded connections under way."),
     family("quarterdeck_connections", "gauge", "", "Open client connections."),
@@ -124,6 +126,8 @@ fn release(text: &mut Text, state: &State, observed: &Observed, traffic: &Releas
         text.value("quarterdeck_requests_total", &format!("{labels},outcome=\"{outcome}\""), count as f64);
     }
     text.value("quarterdeck_retries_total", &labels, tally.retried as f64);
+    text.value("quarterdeck_hedged_requests_total", &labels, tally.hedged as f64);
+    text.value("quarterdeck_hedges_won_total", &labels, tally.hedges_won as f64);
     text.histogram("quarterdeck_request_duration_seconds", &labels, traffic.latencies.buckets());
     let in_flight: u64 = state.instances_of(traffic.release).filter_map(|i| observed.in_flight(i.id)).sum();
     text.value("quarterdeck_requests_in_flight", &labels, in_flight as f64);

@@ -128,6 +128,8 @@ fn difference(now: &Tally, then: &Tally) -> Tally {
         no_instance: now.no_instance.saturating_sub(then.no_instance),
         cancelled: now.cancelled.saturating_sub(then.cancelled),
         retried: now.retried.saturating_sub(then.retried),
+        hedged: now.hedged.saturating_sub(then.hedged),
+        hedges_won: now.hedges_won.saturating_sub(then.hedges_won),
         cut: now.cut.saturating_sub(then.cut),
     }
 }

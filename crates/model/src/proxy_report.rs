@@ -98,6 +98,12 @@ pub struct Tally {
     pub cancelled: u64,
     /// Tried again on another connection or instance: first tries that are not counted above.
     pub retried: u64,
+    /// Sent to a second instance as well, because the first was slow: counted above once, too.
+    #[serde(default)]
+    pub hedged: u64,
+    /// Of those: the second instance answered first.
+    #[serde(default)]
+    pub hedges_won: u64,
     /// Connections we cut because their drain deadline had passed.
     pub cut: u64,
 }

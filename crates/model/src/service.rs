@@ -141,6 +141,9 @@ pub struct TrafficSpec {
     /// For how long a new instance gets fewer requests than the others. Zero: it gets as many at once.
     #[serde(default = "Span::zero", skip_serializing_if = "Span::is_zero")]
     pub slow_start: Span,
+    /// After how long without an answer a request that changes nothing is sent to a second instance as well. `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_after: Option<Span>,
     /// Whether it answers only clients that have shown a certificate.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub client_certificate: bool,
@@ -177,6 +180,7 @@ impl Default for TrafficSpec {
             cache: None,
             balance: Balance::Least,
             slow_start: Span::ZERO,
+            hedge_after: None,
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
             maintenance: None,

@@ -10,6 +10,7 @@
 //!     │
 //!   send ─── on an idle connection or a new one                                       refused 502
 //!     │      (nothing was sent, or it may be sent again: back to choose, twice)       reset 502, timeout 504, cut 503
+//!     │      (no answer for a while: to a second instance as well, [`crate::hedge`])
 //!  answer ── the response's head goes to the client; a switch of protocol becomes a tunnel
 //!     │
 //!   body ─── frames as they come, at the pace of the slower side                      reset, timeout, cut
@@ -32,6 +33,7 @@ use crate::{
     compress::{self, Coding},
     connection::Client,
     headers,
+    hedge::{Hedge, Raced, Won, race},
     lane::Lane,
     lifeline::{Leaving, Lifeline, Overdue},
     origin::Origin,
@@ -248,6 +250,7 @@ pub(crate) async fn send(
 ) -> Result<Sent, Refusal> {
     let service = &lane.service;
     let replay = if progress.is_none() && request.method().is_idempotent() { Replay::Safe } else { Replay::Never };
+    let hedge = Hedge::of(lane, &request, replay);
     let mut tried: Option<Rc<Upstream>> = None;
     lane.first_try();
     for left in (0..TRIES).rev() {
@@ -274,8 +277,17 @@ pub(crate) async fn send(
         };
         let spare = (reused && replay == Replay::Safe && left > 0).then(|| copy(&request));
         let limit = service.traffic.response_timeout;
+        let second = hedge.as_ref().map(|hedge| hedge.second(worker, (arm, key), upstream, protocol, copy(&request)));
         let sending = connection.send(request);
-        let mut failed = match head_in_time(sending, limit.duration(), progress.as_deref(), upstream).await {
+        let first = head_in_time(sending, limit.duration(), progress.as_deref(), upstream);
+        let ended = match race(hedge.as_ref(), first, second).await {
+            Raced::First(ended) => ended,
+            Raced::Second(Won { response, connection, visit }) => {
+                ticket.enter(visit.upstream());
+                return Ok(Sent { response, connection, ticket });
+            }
+        };
+        let mut failed = match ended {
             Ok(Ok(response)) => return Ok(Sent { response, connection, ticket }),
             Ok(Err(failed)) => failed,
             Err(Overdue::Silent) => {
@@ -332,16 +344,19 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
+/// What becomes of waiting for a response: its head, or why the connection gave none, with what was never sent.
+pub(crate) type Begun = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
+
 /// Waits for the head of a response. The time runs from when the whole request was sent, or the last bit of it so far.
 ///
 /// # Errors
 /// When it has run out, or when the instance drains and its deadline has passed.
-async fn head_in_time(
-    sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+pub(crate) async fn head_in_time(
+    sending: impl Future<Output = Begun>,
     limit: Duration,
     progress: Option<&Progress>,
     upstream: &Upstream,
-) -> Result<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>, Overdue> {
+) -> Result<Begun, Overdue> {
     let began = Instant::now();
     let mut sending = pin!(sending);
     let mut timer = pin!(sleep_until((began + limit.min(DRAIN_LOOK)).into()));

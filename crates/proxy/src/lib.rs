@@ -40,6 +40,7 @@ mod fuzz;
 mod guard;
 mod handover;
 mod headers;
+mod hedge;
 mod idle;
 mod lane;
 mod lifeline;

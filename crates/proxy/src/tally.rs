@@ -96,6 +96,10 @@ pub(crate) struct ReleaseCounts {
     cancelled: Counter,
     /// First tries that were tried again.
     pub(crate) retried: Counter,
+    /// Requests that were sent to a second instance as well.
+    pub(crate) hedged: Counter,
+    /// Those that the second instance answered first.
+    pub(crate) hedges_won: Counter,
     /// Connections cut because their drain deadline had passed.
     pub(crate) cut: Counter,
     latencies: [Counter; latency::BUCKETS],
@@ -114,6 +118,8 @@ impl ReleaseCounts {
             no_instance: Counter::default(),
             cancelled: Counter::default(),
             retried: Counter::default(),
+            hedged: Counter::default(),
+            hedges_won: Counter::default(),
             cut: Counter::default(),
             latencies: [const { Counter(AtomicU64::new(0)) }; latency::BUCKETS],
         }
@@ -148,6 +154,8 @@ impl ReleaseCounts {
         sum.no_instance += self.no_instance.get();
         sum.cancelled += self.cancelled.get();
         sum.retried += self.retried.get();
+        sum.hedged += self.hedged.get();
+        sum.hedges_won += self.hedges_won.get();
         sum.cut += self.cut.get();
     }
 

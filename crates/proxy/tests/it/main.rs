@@ -17,6 +17,7 @@ mod forwarding;
 mod framed;
 mod guards;
 mod handover;
+mod hedging;
 mod hostile;
 mod http2;
 mod origins;

@@ -102,6 +102,13 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
         set: |t, v, f| f.put(&mut t.slow_start, v.span_or_zero()),
     },
     Key {
+        name: "hedge_after",
+        doc: "After how long without an answer a request that changes nothing (GET, HEAD, OPTIONS, without a body) is sent to a second\n\
+              instance as well; whichever answers first wins. At most one request in five. Without it: never.",
+        shows: Shows::Example(r#""200ms""#),
+        set: |t, v, f| f.put(&mut t.hedge_after, v.span().map(Some)),
+    },
+    Key {
         name: "client_certificate",
         doc: "Whether it answers only clients that have shown a certificate, by the authorities under [proxy.tls]; others get 403.",
         shows: Shows::Default("false"),

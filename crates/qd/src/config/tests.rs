@@ -90,6 +90,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "hosts",
         "client_rate",
         "cache",
+        "hedge_after",
         "request_headers",
         "response_headers",
         "maintenance",
