@@ -9,7 +9,7 @@ use http::{Request, Response, Version};
 use http_body_util::{BodyExt as _, Empty, combinators::BoxBody};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use model::{Protocol, ServiceRoutes};
+use model::{Protocol, ProxyReport, ServiceRoutes};
 use std::sync::atomic::Ordering;
 
 fn speaking_http2(address: std::net::SocketAddr) -> ServiceRoutes {
@@ -85,10 +85,12 @@ async fn very_many_requests_at_once_share_few_connections() {
         }
         senders.push(sender);
     }
-    rig.control.until("all at once", |report| report.instances.iter().any(|seen| seen.in_flight == 300)).await;
-    assert_eq!(rig.get("/").await.0, 200, "there is always another connection");
-    let count = connections.load(Ordering::SeqCst);
-    assert!((4..=6).contains(&count), "{count} connections");
+    // Whoever is under way may still be on the way to a connection.
+    let count = || connections.load(Ordering::SeqCst);
+    let all = |report: &ProxyReport| report.instances.iter().any(|seen| seen.in_flight == 300) && count() >= 3;
+    rig.control.until("all at once", all).await;
+    assert_eq!(rig.get("/").await.0, 200, "there is always room on a connection");
+    assert!((3..=6).contains(&count()), "{} connections", count());
 }
 
 #[tokio::test]
