@@ -5,7 +5,7 @@
 //! started: whoever reads them expects counters to begin anew.
 
 use crate::{Observed, State, rollout::Rollout};
-use model::{Certificate, ReleaseTraffic, ServiceKey};
+use model::{Certificate, ReleaseTraffic, RouteTraffic, ServiceKey, Tally};
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// A metric: its name, its kind, and what it says.
@@ -39,6 +39,14 @@ pub const FAMILIES: &[Family] = &[
     family("quarterdeck_hedges_won_total", "counter", "environment, service, release", "Hedged requests in which the second instance was first."),
     family("quarterdeck_request_duration_seconds", "histogram", "environment, service, release", "How long answered requests took, first byte in to last byte out. The sum is within 3 %."),
     family("quarterdeck_requests_in_flight", "gauge", "environment, service, release", "Requests and upgraded connections under way."),
+    family(
+        "quarterdeck_route_requests_total",
+        "counter",
+        "environment, service, route, outcome",
+        "Requests of the routes of one name by how they ended: as above, or cached, limited, shed, too_large, or ours, which the data plane \
+         answered for another reason (sent elsewhere, under maintenance, no release).",
+    ),
+    family("quarterdeck_route_request_duration_seconds", "histogram", "environment, service, route", "How long the answered ones of them took, first byte in to last byte out. The sum is within 3 %."),
     family("quarterdeck_connections", "gauge", "", "Open client connections."),
     family(
         "quarterdeck_limited_requests_total",
@@ -94,6 +102,7 @@ pub fn text(state: &State, observed: &Observed, entries: u64) -> String {
     if let Some(proxy) = &observed.proxy {
         proxy.releases.iter().for_each(|traffic| release(&mut text, state, observed, traffic));
         proxy.certificates.iter().for_each(|found| certificate(&mut text, found));
+        proxy.routes.iter().flatten().for_each(|traffic| route(&mut text, traffic));
         text.value("quarterdeck_connections", "", proxy.connections as f64);
         text.value("quarterdeck_limited_requests_total", "", proxy.limited as f64);
         text.value("quarterdeck_shed_requests_total", "", proxy.shed as f64);
@@ -112,8 +121,19 @@ pub fn text(state: &State, observed: &Observed, entries: u64) -> String {
 
 fn release(text: &mut Text, state: &State, observed: &Observed, traffic: &ReleaseTraffic) {
     let labels = format!("{},release=\"{}\"", of_service(&traffic.service), traffic.release);
-    let tally = &traffic.tally;
-    for (outcome, count) in [
+    for (outcome, count) in outcomes(&traffic.tally) {
+        text.value("quarterdeck_requests_total", &format!("{labels},outcome=\"{outcome}\""), count as f64);
+    }
+    text.value("quarterdeck_retries_total", &labels, traffic.tally.retried as f64);
+    text.value("quarterdeck_hedged_requests_total", &labels, traffic.tally.hedged as f64);
+    text.value("quarterdeck_hedges_won_total", &labels, traffic.tally.hedges_won as f64);
+    text.histogram("quarterdeck_request_duration_seconds", &labels, traffic.latencies.buckets());
+    let in_flight: u64 = state.instances_of(traffic.release).filter_map(|i| observed.in_flight(i.id)).sum();
+    text.value("quarterdeck_requests_in_flight", &labels, in_flight as f64);
+}
+
+fn outcomes(tally: &Tally) -> [(&'static str, u64); 8] {
+    [
         ("answered", tally.answered),
         ("status_5xx", tally.status_5xx),
         ("refused", tally.refused),
@@ -122,15 +142,22 @@ fn release(text: &mut Text, state: &State, observed: &Observed, traffic: &Releas
         ("no_instance", tally.no_instance),
         ("cancelled", tally.cancelled),
         ("cut", tally.cut),
-    ] {
-        text.value("quarterdeck_requests_total", &format!("{labels},outcome=\"{outcome}\""), count as f64);
+    ]
+}
+
+fn route(text: &mut Text, traffic: &RouteTraffic) {
+    let labels = format!("{},route=\"{}\"", of_service(&traffic.service), traffic.route);
+    let without_release = [
+        ("cached", traffic.cached),
+        ("limited", traffic.limited),
+        ("shed", traffic.shed),
+        ("too_large", traffic.too_large),
+        ("ours", traffic.ours),
+    ];
+    for (outcome, count) in outcomes(&traffic.tally).into_iter().chain(without_release) {
+        text.value("quarterdeck_route_requests_total", &format!("{labels},outcome=\"{outcome}\""), count as f64);
     }
-    text.value("quarterdeck_retries_total", &labels, tally.retried as f64);
-    text.value("quarterdeck_hedged_requests_total", &labels, tally.hedged as f64);
-    text.value("quarterdeck_hedges_won_total", &labels, tally.hedges_won as f64);
-    text.histogram("quarterdeck_request_duration_seconds", &labels, traffic.latencies.buckets());
-    let in_flight: u64 = state.instances_of(traffic.release).filter_map(|i| observed.in_flight(i.id)).sum();
-    text.value("quarterdeck_requests_in_flight", &labels, in_flight as f64);
+    text.histogram("quarterdeck_route_request_duration_seconds", &labels, traffic.latencies.buckets());
 }
 
 fn certificate(text: &mut Text, certificate: &Certificate) {
@@ -159,7 +186,7 @@ fn rollout(text: &mut Text, observed: &Observed, service: &ServiceKey, change: m
     text.value("quarterdeck_rollout_excess_failures", &labels, evidence.excess_failures);
 }
 
-/// Names of environments and services need no escaping.
+/// Names of environments, services and routes need no escaping.
 fn of_service(key: &ServiceKey) -> String {
     format!("environment=\"{}\",service=\"{}\"", key.environment, key.name)
 }
@@ -320,6 +347,52 @@ mod tests {
             # TYPE quarterdeck_connections gauge
             quarterdeck_connections 7
         "##]].assert_eq(&some);
+    }
+
+    #[test]
+    fn routes_with_a_name_are_counted_by_it_as_long_as_they_were_reported_once() {
+        let mut b = Bench::with_shop();
+        let mut latencies = Latencies::default();
+        [400, 3_000].into_iter().for_each(|us| latencies.record(us));
+        let traffic = RouteTraffic {
+            service: "shop".parse().unwrap(),
+            route: "upload".parse().unwrap(),
+            tally: Tally { answered: 2, timeout: 1, ..Tally::default() },
+            cached: 3,
+            limited: 4,
+            shed: 5,
+            too_large: 6,
+            ours: 7,
+            latencies,
+        };
+        b.observed.take_report(ProxyReport { routes: Some(vec![traffic]), ..ProxyReport::default() });
+        b.observed.take_report(ProxyReport { connections: 1, ..ProxyReport::default() });
+        let text = text(&b.state, &b.observed, 12);
+        let some: String = text
+            .lines()
+            .filter(|line| line.contains("_route_") && !line.starts_with('#'))
+            .filter(|line| !line.contains("le=") || line.contains("le=\"0.005\"") || line.contains("Inf"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        expect![[r#"
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="answered"} 2
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="status_5xx"} 0
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="refused"} 0
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="reset"} 0
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="timeout"} 1
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="no_instance"} 0
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="cancelled"} 0
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="cut"} 0
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="cached"} 3
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="limited"} 4
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="shed"} 5
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="too_large"} 6
+            quarterdeck_route_requests_total{environment="production",service="shop",route="upload",outcome="ours"} 7
+            quarterdeck_route_request_duration_seconds_bucket{environment="production",service="shop",route="upload",le="0.005"} 2
+            quarterdeck_route_request_duration_seconds_bucket{environment="production",service="shop",route="upload",le="+Inf"} 2
+            quarterdeck_route_request_duration_seconds_sum{environment="production",service="shop",route="upload"} 0.003415
+            quarterdeck_route_request_duration_seconds_count{environment="production",service="shop",route="upload"} 2
+        "#]].assert_eq(&some);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Observed {
 
     /// Takes a data plane's report, in the order in which they came. One that the same process made under an earlier
     /// table is late and of no use any more.
-    pub fn take_report(&mut self, report: ProxyReport) {
+    pub fn take_report(&mut self, mut report: ProxyReport) {
         let same = |other: &ProxyReport| other.started == report.started;
         if self.proxy.as_ref().is_some_and(|last| same(last) && last.generation > report.generation) {
             return;
@@ -47,13 +47,16 @@ impl Observed {
         if self.history.back().is_some_and(|last| !same(last) || last.at > report.at) {
             self.history.clear();
         }
+        let before = self.proxy.as_mut().filter(|last| same(last)).and_then(|last| last.routes.take());
+        // Nobody asks what routes did before.
+        let routes = report.routes.take().or(before);
         if self.history.back().is_none_or(|last| report.at.since(last.at) >= REPORT_SPACING) {
             self.history.push_back(report.clone());
             if self.history.len() > KEPT_REPORTS {
                 self.history.pop_front();
             }
         }
-        self.proxy = Some(report);
+        self.proxy = Some(ProxyReport { routes, ..report });
     }
 
     /// Takes what the data plane has to say about one guard right now, ahead of its next report.

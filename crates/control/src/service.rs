@@ -3,10 +3,13 @@
 use crate::{Code, Draft, Refusal, State, change, fact, release};
 use model::{
     AbsoluteLimit, ChangeId, Claim, EnvironmentName, Purge, Ratio, ReleaseId, RolloutSpec, RouteMatch, ServiceKey,
-    ServiceSpec, Span,
+    ServiceSpec, Span, check_together,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// How many times a release may be named in a service's history.
 const KEPT_HISTORY: usize = 20;
@@ -17,6 +20,8 @@ pub const MAX_REPLICAS: u32 = 1_000;
 const MAX_SPEC_BYTES: usize = 32 << 10;
 /// The most addresses whose connections one service may get: each costs a socket for each worker of the data plane.
 const MAX_TCP: usize = 16;
+/// The most names that routes may have, those of all services together: each is counted by itself and reported every second.
+const MAX_ROUTE_NAMES: usize = 1_000;
 /// The most steps a rollout may have.
 const MAX_STEPS: usize = 50;
 /// The most limits of a rollout: each has its share of the false alarms.
@@ -124,6 +129,9 @@ pub(crate) fn check(key: &ServiceKey, spec: &ServiceSpec) -> Result<(), Refusal>
     if let Err(error) = spec.routes.iter().try_for_each(RouteMatch::check) {
         return invalid(format!("{key}: {error}"), "");
     }
+    if let Err((_, error)) = check_together(&spec.routes) {
+        return invalid(format!("{key}: {error}"), "");
+    }
     if spec.tcp.len() > MAX_TCP {
         return invalid(format!("{key}: {} TCP addresses are too many", spec.tcp.len()), "use at most 16");
     }
@@ -168,7 +176,8 @@ fn check_bounds(key: &ServiceKey, rollout: &RolloutSpec) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Refuses two services on one route or address, among these declarations and all services that are not among them.
+/// Refuses two services on one route or address, among these declarations and all services that are not among them; and more
+/// names of routes than are counted by.
 pub(crate) fn check_routes(
     state: &State,
     declared: &BTreeMap<ServiceKey, &ServiceSpec>,
@@ -197,7 +206,21 @@ pub(crate) fn check_routes(
             taken.insert(claim, key);
         }
     }
+    let others = state
+        .services
+        .iter()
+        .filter(|(key, service)| !service.removed && !declared.contains_key(key) && pruned != Some(&key.environment));
+    let all = others.map(|(_, service)| &*service.spec).chain(declared.values().copied());
+    let names: usize = all.map(route_names).sum();
+    if names > MAX_ROUTE_NAMES {
+        let message = format!("{names} names for routes, those of all services together, are too many to count by");
+        return Err(Refusal::new(Code::Invalid, message, "use at most 1000: several routes may have the same name"));
+    }
     Ok(())
+}
+
+fn route_names(spec: &ServiceSpec) -> usize {
+    spec.routes.iter().filter_map(|route| route.name.as_ref()).collect::<BTreeSet<_>>().len()
 }
 
 /// The routes and addresses that a service has or would have again if its change were undone. `new` is what shall be intended for it.

@@ -85,6 +85,10 @@ name! {
     /// The name of a service within its environment.
     ServiceName
 }
+name! {
+    /// The name of a route within its service, by which its requests are counted. Several routes may have the same.
+    RouteName
+}
 
 impl Default for EnvironmentName {
     fn default() -> Self {

@@ -1,7 +1,7 @@
 //! What the data plane saw. All counts run from the start of the proxy process, so that a lost or repeated report does
 //! no harm: whoever wants a window subtracts two reports with the same `started`.
 
-use crate::{Certificate, ChangeId, Evidence, InstanceId, Latencies, ReleaseId, ServiceKey, Time};
+use crate::{Certificate, ChangeId, Evidence, InstanceId, Latencies, ReleaseId, RouteName, ServiceKey, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -31,6 +31,9 @@ pub struct ProxyReport {
     pub closed_tcp: Vec<ClosedAddress>,
     /// Counts of every release in its table, and of those that left it with requests still in flight.
     pub releases: Vec<ReleaseTraffic>,
+    /// Likewise for every route with a name, now and then: `None` stands for what the report before said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<RouteTraffic>>,
     /// Requests in flight, for every instance that is in the table or still has some.
     pub instances: Vec<InstanceTraffic>,
     /// The evidence of every guard in the table.
@@ -76,6 +79,29 @@ pub struct ReleaseTraffic {
     /// How they ended.
     pub tally: Tally,
     /// How long they took, first byte in to last byte out, those that did not fail.
+    pub latencies: Latencies,
+}
+
+/// What became of the requests of the routes of one name.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RouteTraffic {
+    /// Of which service.
+    pub service: ServiceKey,
+    /// Which routes.
+    pub route: RouteName,
+    /// How those ended that a release was asked for.
+    pub tally: Tally,
+    /// Those that were answered from a cache.
+    pub cached: u64,
+    /// Those refused because their client had sent as many as it may.
+    pub limited: u64,
+    /// Those refused because as many were under way as could be.
+    pub shed: u64,
+    /// Those refused because their body was said to be larger than is accepted.
+    pub too_large: u64,
+    /// Those answered by the data plane itself for another reason: sent elsewhere, under maintenance, no release yet.
+    pub ours: u64,
+    /// How long the answered ones took, first byte in to last byte out.
     pub latencies: Latencies,
 }
 

@@ -1,5 +1,6 @@
 //! Which requests a service gets, and whether they are sent on as they are.
 
+use crate::{MOST_NAMED_ROUTES, MOST_RATED_ROUTES, RouteBounds, RouteName};
 use regex::bytes::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,12 @@ pub struct RouteMatch {
     /// What becomes of the requests.
     #[serde(default, skip_serializing_if = "Then::is_carry")]
     pub then: Then,
+    /// What its requests are counted by. `None`: they count with its service alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<RouteName>,
+    /// What bounds its requests in the place of what bounds its service's.
+    #[serde(default, skip_serializing_if = "RouteBounds::is_empty")]
+    pub own: RouteBounds,
 }
 
 /// How the path of a route is meant.
@@ -96,6 +103,18 @@ pub enum RouteError {
     /// Clients are not sent elsewhere by such a status.
     #[error("{0} sends nobody elsewhere: use 301, 302, 303, 307 or 308")]
     Status(u16),
+    /// Nothing is carried that could be bounded.
+    #[error("no instance is asked for what is sent elsewhere: leave out {0}")]
+    Unbounded(RouteBounds),
+    /// Two routes of one name are to be bounded in different ways.
+    #[error("another route is named {0}, too, and has other limits: those of one name share them")]
+    TwoMeanings(RouteName),
+    /// More names than are counted.
+    #[error("more than {MOST_NAMED_ROUTES} names for the routes of one service are too many to count by")]
+    ManyNames,
+    /// More rates than are kept account of.
+    #[error("more than {MOST_RATED_ROUTES} routes of one service with a client_rate of their own are too many")]
+    ManyRates,
 }
 
 impl RouteMatch {
@@ -108,12 +127,14 @@ impl RouteMatch {
             methods: Vec::new(),
             headers: BTreeMap::new(),
             then: Then::Carry,
+            name: None,
+            own: RouteBounds::default(),
         }
     }
 
     /// The requests it claims, whatever becomes of them: no two services can have the same.
     pub fn claim(&self) -> RouteMatch {
-        RouteMatch { then: Then::Carry, ..self.clone() }
+        RouteMatch { then: Then::Carry, name: None, own: RouteBounds::default(), ..self.clone() }
     }
 
     /// Checks what its types do not say.
@@ -152,6 +173,7 @@ impl RouteMatch {
             Then::Redirect { status, .. } if !matches!(status, 301 | 302 | 303 | 307 | 308) => {
                 Err(RouteError::Status(*status))
             }
+            Then::Redirect { .. } if !self.own.is_empty() => Err(RouteError::Unbounded(self.own.clone())),
             Then::Redirect { to, .. } => {
                 let begins = ["/", "https://", "http://"].iter().any(|beginning| to.starts_with(beginning));
                 if begins && is_sendable(to) { Ok(()) } else { Err(RouteError::Redirect(shown(to))) }
@@ -204,10 +226,17 @@ impl fmt::Display for RouteMatch {
             }
         }
         match &self.then {
-            Then::Carry => Ok(()),
-            Then::Rewrite(to) => write!(f, " as {to}"),
-            Then::Redirect { to, status } => write!(f, " sent to {to} ({status})"),
+            Then::Carry => {}
+            Then::Rewrite(to) => write!(f, " as {to}")?,
+            Then::Redirect { to, status } => write!(f, " sent to {to} ({status})")?,
         }
+        if let Some(name) = &self.name {
+            write!(f, " named {name}")?;
+        }
+        if !self.own.is_empty() {
+            write!(f, " ({})", self.own)?;
+        }
+        Ok(())
     }
 }
 
@@ -234,6 +263,30 @@ mod tests {
         for (to, status) in [("ftp://x", 301), ("/b", 200), ("/b\r\nx: y", 308), ("javascript:x", 302)] {
             assert!(with(|r| r.then = Then::Redirect { to: to.into(), status }).is_err(), "{to:?}");
         }
+    }
+
+    #[test]
+    fn what_is_sent_elsewhere_can_be_named_and_not_bounded() {
+        let away = |r: &mut RouteMatch| {
+            r.then = Then::Redirect { to: "/b".into(), status: 308 };
+            r.name = Some("old".parse().unwrap());
+        };
+        assert_eq!(with(away), Ok(()));
+        let refused = with(|r| {
+            away(r);
+            r.own.max_body = Some(crate::Bytes::mib(1));
+        });
+        let why = "no instance is asked for what is sent elsewhere: leave out max_body 1 MiB";
+        assert_eq!(refused.unwrap_err().to_string(), why);
+    }
+
+    #[test]
+    fn a_claim_is_the_same_whatever_its_route_is_called_and_bounded_by() {
+        let plain = RouteMatch::prefix(None, "/a");
+        let mut said = RouteMatch { name: Some("a".parse().unwrap()), ..plain.clone() };
+        said.own.max_body = Some(crate::Bytes::mib(1));
+        assert_eq!(said.to_string(), "/a named a (max_body 1 MiB)");
+        assert_eq!(said.claim(), plain);
     }
 
     #[test]

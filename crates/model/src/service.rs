@@ -3,7 +3,7 @@
 use crate::{Bytes, Digest, HeaderEdits, Rate, RolloutSpec, RouteMatch, Span, Sticky};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 /// Everything intended for one service in one environment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -189,13 +189,22 @@ impl Default for TrafficSpec {
 }
 
 /// How many requests of a service may be under way at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Concurrency {
     /// So many, at least 1.
     Fixed(u32),
     /// As many as it can work on: found by how long requests take.
     Adaptive,
+}
+
+impl fmt::Display for Concurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Concurrency::Fixed(limit) => write!(f, "{limit}"),
+            Concurrency::Adaptive => f.write_str("adaptive"),
+        }
+    }
 }
 
 /// How an instance of a release is chosen.

@@ -7,6 +7,7 @@ use crate::{
     connection::Client,
     lane::Lane,
     origin::Origin,
+    refusal::Refusal,
     settings::{AccessLog, LogFormat, Settings},
     tally::Outcome,
     worker::Worker,
@@ -16,7 +17,7 @@ use http::{
     header::{REFERER, USER_AGENT},
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
-use model::{InstanceId, ReleaseId, ServiceKey};
+use model::{InstanceId, ReleaseId, RouteName, ServiceKey};
 use serde::Serialize;
 use std::{
     rc::Rc,
@@ -55,6 +56,9 @@ struct Answered {
     outcome: Option<Outcome>,
     by: Option<(ServiceKey, ReleaseId)>,
     instance: Option<InstanceId>,
+    route: Option<RouteName>,
+    /// Which bound was met, and who has set it.
+    bound: Option<(&'static str, &'static str)>,
 }
 
 impl Record {
@@ -101,10 +105,35 @@ impl Record {
         self.answered.bytes += bytes as u64;
     }
 
-    /// Who answered, and how that ended.
-    pub(crate) fn settle(&mut self, lane: &Lane, arm: usize, instance: Option<InstanceId>, outcome: Outcome) {
-        let service = &lane.service;
+    /// It came by a route of this name.
+    pub(crate) fn route(&mut self, name: Option<&RouteName>) {
+        self.answered.route = name.cloned();
+    }
+
+    /// It was not answered, for this.
+    pub(crate) fn refused(&mut self, refusal: &Refusal) {
+        self.answered.bound = refusal.bound();
+    }
+
+    /// Who answered, and how that ended. `of`: the arm, and the position of what its route says itself.
+    pub(crate) fn settle(
+        &mut self,
+        lane: &Lane,
+        of: (usize, Option<usize>),
+        instance: Option<InstanceId>,
+        outcome: Outcome,
+    ) {
+        let (service, (arm, own)) = (&lane.service, of);
+        let bounds = service.bounds.of(own);
+        self.route(bounds.name());
         self.answered.outcome = Some(outcome);
+        if outcome == Outcome::Timeout {
+            // Either nothing had come, or no more.
+            self.answered.bound = Some(match self.answered.status {
+                0 => ("response_timeout", bounds.response_timeout.by.name()),
+                _ => ("idle_timeout", bounds.idle_timeout.by.name()),
+            });
+        }
         if self.answered.status == 0 {
             self.answered.status = outcome.status();
         }
@@ -179,6 +208,12 @@ struct Line<'a> {
     release: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_by: Option<&'static str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     referer: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -189,7 +224,7 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn of(record: &'a Record, took: Duration) -> Line<'a> {
-        let Answered { status, bytes, outcome, by, instance } = &record.answered;
+        let Answered { status, bytes, outcome, by, instance, route, bound } = &record.answered;
         Line {
             time: format!("{:.3}", record.at),
             client: &record.client,
@@ -204,6 +239,9 @@ impl<'a> Line<'a> {
             service: by.as_ref().map(|(service, _)| service.to_string()),
             release: by.as_ref().map(|(_, release)| release.to_string()),
             instance: instance.map(|instance| instance.to_string()),
+            route: route.as_ref().map(RouteName::as_str),
+            bound: bound.map(|(bound, _)| bound),
+            bound_by: bound.map(|(_, by)| by),
             referer: &record.referer,
             agent: &record.agent,
             trace: &record.trace,

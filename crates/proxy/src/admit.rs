@@ -2,6 +2,7 @@
 //! nobody is there to answer. Ends with a [`Ticket`] for the arm.
 
 use crate::{
+    access_log::Record,
     assign::{Point, Random, unit_hash},
     bulkhead::Priority,
     cache::Found,
@@ -10,7 +11,7 @@ use crate::{
     lane::{Lane, Lanes},
     origin::Origin,
     refusal::Refusal,
-    table::{Hashed, Key, Way},
+    table::{Hashed, Key, Route, Way},
     tally::Outcome,
     ticket::{Bet, Ticket},
     worker::Worker,
@@ -68,12 +69,14 @@ pub(crate) struct Assigned {
     pub(crate) found: Option<Found>,
 }
 
-/// Finds the service and assigns the request to one of its releases. Waits for a while when no instance is there.
+/// Finds the service and assigns the request to one of its releases. Waits for a while when no instance is there. What is to be
+/// written down of the request goes with it, and stays where it is when it is refused.
 pub(crate) async fn admit(
     client: &Client,
     request: &impl Asked,
     origin: &Origin,
     began: Instant,
+    record: &mut Option<Box<Record>>,
 ) -> Result<Assigned, Refusal> {
     let worker = &client.worker;
     let mut given = None;
@@ -81,42 +84,33 @@ pub(crate) async fn admit(
     let mut pass = None;
     loop {
         let lanes = worker.lanes();
-        let (lane, way) = find(&lanes, request)?;
-        let service = &lane.service;
-        let rewritten = match way {
-            Way::Carry => None,
-            Way::As(target) => Some(target),
-            Way::Elsewhere(to, status) => return Err(Refusal::Moved(to, status)),
-        };
-        if service.traffic.client_certificate && origin.certificate.is_none() {
-            return Err(Refusal::Stranger(service.key.clone()));
-        }
-        if let Some(notice) = &service.traffic.maintenance {
-            return Err(Refusal::Maintenance(notice.clone()));
-        }
-        if request.least_body() > service.traffic.max_body.0 {
-            return Err(Refusal::TooLarge(service.traffic.max_body, service.key.clone()));
-        }
-        if let (None, Some(limiter)) = (&waiting, &service.limiter) {
-            limiter.pass(origin.ip, began).map_err(|wait| {
+        let (lane, route) = find(&lanes, request)?;
+        let (service, own) = (&lane.service, route.own);
+        let bounds = service.bounds.of(own);
+        let mut turned_away = |refusal: Refusal| lane.turned_away(own, refusal, record.as_deref_mut());
+        let rewritten = pass_by(lane, route, request, origin).map_err(&mut turned_away)?;
+        if let (None, Some(limiter)) = (&waiting, &bounds.limiter) {
+            limiter.value.pass(origin.ip, began).map_err(|wait| {
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                Refusal::TooMany(service.key.clone(), seconds)
+                turned_away(Refusal::TooMany(service.key.clone(), bounds.on(limiter.by), seconds))
             })?;
         }
         let user = User::of(lane, request, origin, &worker.random, &mut given);
         let Some((arm, weight)) = lane.choose(worker, &user) else {
-            return Err(Refusal::NoRelease(service.key.clone()));
+            return Err(turned_away(Refusal::NoRelease(service.key.clone())));
         };
         let look = |arm| request.look(lane, arm, origin, rewritten.as_deref());
         let found = look(arm);
         let is_spared = found.as_ref().is_some_and(Found::spares_instance);
-        if let (false, None, Some(bulkhead)) = (is_spared, &pass, &service.bulkhead) {
+        if let (false, None, Some(bulkhead)) = (is_spared, &pass, &bounds.bulkhead) {
             let priority = Priority::of(request.fields(&PRIORITY).last());
-            pass = Some(bulkhead.enter(priority, began).ok_or_else(|| Refusal::Busy(service.key.clone()))?);
+            let busy = || turned_away(Refusal::Busy(service.key.clone(), bounds.on(bulkhead.by)));
+            pass = Some(bulkhead.value.enter(priority, began).ok_or_else(busy)?);
         }
-        let ticket = |arm, bet| Ticket::new(Rc::clone(worker), Rc::clone(lane), arm, began, bet);
-        let assigned = |mut ticket: Ticket, arm, pass, found, rewritten| {
+        let ticket = |arm, bet| Ticket::new(Rc::clone(worker), Rc::clone(lane), arm, began, bet).of_route(own);
+        let assigned = |mut ticket: Ticket, arm, pass, found, rewritten, record| {
             ticket.hold(pass);
+            ticket.record(record);
             let key = service.hashed.as_ref().and_then(|hashed| key(hashed, request, origin));
             Assigned { ticket, arm, set_cookie: user.set_cookie(lane), rewritten, key, found }
         };
@@ -124,7 +118,7 @@ pub(crate) async fn admit(
         // is so for all arms or for none.
         let bet = || if is_spared { None } else { lane.bet(&user, arm, weight, began) };
         if is_spared || lane.has_instance(arm) {
-            return Ok(assigned(ticket(arm, bet()), arm, pass, found, rewritten));
+            return Ok(assigned(ticket(arm, bet()), arm, pass, found, rewritten, record.take()));
         }
         let no_instance = || {
             ticket(arm, bet()).settle(Outcome::NoInstance);
@@ -133,7 +127,7 @@ pub(crate) async fn admit(
         if let Some(home) = lane.refuge(arm) {
             no_instance();
             let found = look(home);
-            return Ok(assigned(ticket(home, None), home, pass, found, rewritten));
+            return Ok(assigned(ticket(home, None), home, pass, found, rewritten, record.take()));
         }
         let Some((_, changed)) = &mut waiting else {
             let Some(held) = worker.hold() else { return Err(no_instance()) };
@@ -147,11 +141,34 @@ pub(crate) async fn admit(
     }
 }
 
-fn find<'a>(lanes: &'a Lanes, request: &impl Asked) -> Result<(&'a Rc<Lane>, Way), Refusal> {
+fn find<'a>(lanes: &'a Lanes, request: &impl Asked) -> Result<(&'a Rc<Lane>, &'a Route), Refusal> {
     lanes.find(request).ok_or_else(|| match lanes.table.services.is_empty() {
         true => Refusal::NoTable,
         false => Refusal::no_route(request.host(), request.path()),
     })
+}
+
+/// Whether a request is one for an instance at all: the path and query that it is asked for, where they are not the client's.
+///
+/// # Errors
+/// When it is not.
+fn pass_by(lane: &Lane, route: &Route, request: &impl Asked, origin: &Origin) -> Result<Option<String>, Refusal> {
+    let service = &lane.service;
+    let rewritten = match route.way(request.target()) {
+        Way::Carry => None,
+        Way::As(target) => Some(target),
+        Way::Elsewhere(to, status) => return Err(Refusal::Moved(to, status)),
+    };
+    if service.traffic.client_certificate && origin.certificate.is_none() {
+        return Err(Refusal::Stranger(service.key.clone()));
+    }
+    if let Some(notice) = &service.traffic.maintenance {
+        return Err(Refusal::Maintenance(notice.clone()));
+    }
+    if request.least_body() > service.bounds.of(route.own).max_body.value.0 {
+        return Err(lane.too_large(route.own));
+    }
+    Ok(rewritten)
 }
 
 /// What chooses an instance for a request. `None`: nothing is known of its user.
@@ -220,6 +237,18 @@ fn cookie_value(value: u64) -> String {
 }
 
 impl Lane {
+    /// Counts a request that is assigned to no release, and writes down why. `own`: the position of what its route says itself.
+    fn turned_away(&self, own: Option<usize>, refusal: Refusal, record: Option<&mut Record>) -> Refusal {
+        if let Some(route) = self.route(own) {
+            route.turn_away(&refusal);
+        }
+        if let Some(record) = record {
+            record.route(self.service.bounds.of(own).name());
+            record.refused(&refusal);
+        }
+        refusal
+    }
+
     /// Assigns a unit to an arm, with the weights and the guard as they are now: the arm, and the probability with which
     /// a unit of which nothing is known goes to the canary. `None`: there is no arm.
     pub(crate) fn choose(&self, worker: &Worker, user: &User) -> Option<(usize, Ratio)> {

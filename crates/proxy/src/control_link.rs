@@ -20,7 +20,7 @@ use crate::{
     tcp::Gates,
 };
 use model::{
-    ProxyReport, RouteTable, Span,
+    ProxyReport, RouteTable, RouteTraffic, Span,
     wire::{FromProxy, ToProxy},
 };
 use peer::Peer;
@@ -326,20 +326,23 @@ impl Link {
             None => true,
         };
         if news {
-            self.send_report(report).await;
+            let routes = self.reporter.routes_when_due(&self.shared);
+            self.send_report(report, routes).await;
         }
     }
 
     async fn report(&mut self) {
         let report = self.reporter.report(&self.shared);
-        self.send_report(report).await;
+        let routes = self.reporter.routes(&self.shared);
+        self.send_report(report, Some(routes)).await;
     }
 
-    async fn send_report(&mut self, report: ProxyReport) {
-        let message = FromProxy::Report(report);
+    async fn send_report(&mut self, report: ProxyReport, routes: Option<Vec<RouteTraffic>>) {
+        let message = FromProxy::Report(ProxyReport { routes, ..report });
         self.say(&message).await;
         if let FromProxy::Report(report) = message {
-            self.sent = Some((report, Instant::now()));
+            // What routes have done is no news by itself: it is said with what is, and with signs of life.
+            self.sent = Some((ProxyReport { routes: None, ..report }, Instant::now()));
         }
     }
 

@@ -112,7 +112,7 @@ pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
             counts.refused.increment();
         }
         Refusal::TooMany(..) => counts.limited.increment(),
-        Refusal::Busy(_) => counts.shed.increment(),
+        Refusal::Busy(..) => counts.shed.increment(),
         Refusal::NoRoute { .. } | Refusal::NoTable | Refusal::NoRelease(_) | Refusal::Maintenance(_) => {
             counts.unrouted.increment();
         }
@@ -150,8 +150,8 @@ async fn carry(
         client.answered_early.set(!request.body().is_end_stream());
         return Ok(response);
     }
-    let Assigned { mut ticket, arm, set_cookie, rewritten, key, found } = admit(client, &asked, &origin, began).await?;
-    ticket.record(record.take());
+    let Assigned { mut ticket, arm, set_cookie, rewritten, key, found } =
+        admit(client, &asked, &origin, began, record).await?;
     let lane = Rc::clone(ticket.lane());
     let traffic = &lane.service.traffic;
     let accepted = if traffic.compress { Coding::accepted(asked.fields(&ACCEPT_ENCODING)) } else { None };
@@ -183,7 +183,7 @@ async fn carry(
         Some(Found::Usable(usable)) => {
             let mut response = stored(client, &lane, &mut ticket, &usable, &head, accepted);
             if let Some(fetch) = usable.behind {
-                cache::behind(worker, &lane, (arm, key), fetch, || {
+                cache::behind(worker, &lane, (arm, key), ticket.own(), fetch, || {
                     outgoing(client, &lane, &mut head, &host, &origin, None, rewritten);
                     Request::from_parts(head, RequestBody::Empty)
                 });
@@ -209,7 +209,8 @@ async fn carry(
         if protocol == Protocol::Http1 && !head.headers.contains_key(CONTENT_LENGTH) {
             head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        let (upload, progress) = Upload::new(body, traffic.max_body.0, traffic.idle_timeout.duration());
+        let bounds = ticket.bounds();
+        let (upload, progress) = Upload::new(body, bounds.max_body.value.0, bounds.idle_timeout.value.duration());
         (RequestBody::Upload(upload), Some(progress))
     };
     let request = Request::from_parts(head, body);
@@ -250,7 +251,7 @@ pub(crate) async fn send(
 ) -> Result<Sent, Refusal> {
     let service = &lane.service;
     let replay = if progress.is_none() && request.method().is_idempotent() { Replay::Safe } else { Replay::Never };
-    let hedge = Hedge::of(lane, &request, replay);
+    let hedge = Hedge::of(&ticket, &request, replay);
     let mut tried: Option<Rc<Upstream>> = None;
     lane.first_try();
     for left in (0..TRIES).rev() {
@@ -276,7 +277,7 @@ pub(crate) async fn send(
             },
         };
         let spare = (reused && replay == Replay::Safe && left > 0).then(|| copy(&request));
-        let limit = service.traffic.response_timeout;
+        let limit = ticket.bounds().response_timeout.value;
         let second = hedge.as_ref().map(|hedge| hedge.second(worker, (arm, key), upstream, protocol, copy(&request)));
         let sending = connection.send(request);
         let first = head_in_time(sending, limit.duration(), progress.as_deref(), upstream);
@@ -291,8 +292,7 @@ pub(crate) async fn send(
             Ok(Ok(response)) => return Ok(Sent { response, connection, ticket }),
             Ok(Err(failed)) => failed,
             Err(Overdue::Silent) => {
-                ticket.settle(Outcome::Timeout);
-                return Err(Refusal::Timeout(service.key.clone(), limit));
+                return Err(ticket.silent());
             }
             Err(Overdue::Drained) => {
                 ticket.cut();
@@ -327,7 +327,7 @@ fn broken(ticket: &mut Ticket, progress: Option<&Progress>, lane: &Lane) -> Refu
     let service = &lane.service;
     let (outcome, refusal) = match progress.map_or(Stage::Sent, |progress| progress.stage.get()) {
         Stage::Sending | Stage::Sent => (Outcome::Reset, Refusal::Reset(service.key.clone())),
-        Stage::TooLarge => (Outcome::Cancelled, Refusal::TooLarge(service.traffic.max_body, service.key.clone())),
+        Stage::TooLarge => return ticket.too_large(),
         Stage::TooSlow => (Outcome::Cancelled, Refusal::TooSlow),
         Stage::ClientGone => (Outcome::Cancelled, Refusal::BadBody),
     };
@@ -388,7 +388,7 @@ fn answer(
     found: Option<Found>,
 ) -> Response<Content> {
     let Sent { mut response, connection, mut ticket } = sent;
-    let idle = lane.service.traffic.idle_timeout.duration();
+    let idle = ticket.bounds().idle_timeout.value.duration();
     ticket.status(response.status().as_u16());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(downstream) = downstream else {

@@ -203,7 +203,7 @@ fn lists_of_strangers_are_read_without_harm() {
         let _ = Coding::accepted([input].into_iter());
     });
     let rewrite = RouteMatch { then: Then::Rewrite("/".into()), ..RouteMatch::prefix(None, "/api") };
-    let route = Route::new(0, &rewrite, None).unwrap();
+    let route = Route::new((0, None), &rewrite, None).unwrap();
     hunt("paths", |input| {
         let Ok(target) = str::from_utf8(input) else { return };
         // As routes match it, and as targets are once they are read.

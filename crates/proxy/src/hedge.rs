@@ -12,6 +12,7 @@ use crate::{
     lane::Lane,
     lifeline::Overdue,
     pool::Replay,
+    ticket::Ticket,
     upstream::{Connection, Upstream},
     worker::Worker,
 };
@@ -29,6 +30,8 @@ use tokio::time::sleep;
 /// The second try that one request may have.
 pub(crate) struct Hedge {
     lane: Rc<Lane>,
+    /// The position of the bounds that its route has of its own.
+    own: Option<usize>,
     /// After how long without a response.
     after: Duration,
     stage: Cell<Stage>,
@@ -76,10 +79,11 @@ impl Drop for Visit {
 impl Hedge {
     /// `None`: this request may not be sent twice. Methods that change something may not, though trying them again would do no harm:
     /// whoever deletes, and is answered by the instance that came second, is told that there was nothing.
-    pub(crate) fn of(lane: &Rc<Lane>, request: &Request<RequestBody>, replay: Replay) -> Option<Hedge> {
+    pub(crate) fn of(ticket: &Ticket, request: &Request<RequestBody>, replay: Replay) -> Option<Hedge> {
+        let lane = ticket.lane();
         let after = lane.service.traffic.hedge_after?.duration();
         let may = replay == Replay::Safe && request.method().is_safe() && !request.headers().contains_key(UPGRADE);
-        may.then(|| Hedge { lane: Rc::clone(lane), after, stage: Cell::new(Stage::Waiting) })
+        may.then(|| Hedge { lane: Rc::clone(lane), own: ticket.own(), after, stage: Cell::new(Stage::Waiting) })
     }
 
     /// The second try, beside one by `first`. `None`: there was none, or it brought nothing.
@@ -105,17 +109,17 @@ impl Hedge {
                 && upstream.leave_by().is_none()
         };
         let upstream = upstream.filter(is_well)?;
-        let bulkhead = lane.service.bulkhead.as_ref();
-        let pass = bulkhead.map(|bulkhead| bulkhead.enter(Priority::Low, now));
+        let bulkhead = lane.service.bounds.of(self.own).bulkhead.as_ref();
+        let pass = bulkhead.map(|bulkhead| bulkhead.value.enter(Priority::Low, now));
         if matches!(pass, Some(None)) || !lane.may_try_again() {
             return None;
         }
         self.stage.set(Stage::Racing);
         let counts = lane.arms.get(arm).map(|arm| &arm.counts);
-        counts.into_iter().for_each(|counts| counts.hedged.increment());
+        counts.into_iter().for_each(|counts| counts.endings.hedged.increment());
         let won = self.send(worker, upstream, protocol, request).await;
         self.stage.set(Stage::Over);
-        counts.filter(|_| won.is_some()).into_iter().for_each(|counts| counts.hedges_won.increment());
+        counts.filter(|_| won.is_some()).into_iter().for_each(|counts| counts.endings.hedges_won.increment());
         won
     }
 
@@ -128,7 +132,7 @@ impl Hedge {
     ) -> Option<Won> {
         let visit = Visit::new(upstream);
         // Both have the same time.
-        let limit = self.lane.service.traffic.response_timeout.duration().saturating_sub(self.after);
+        let limit = self.lane.service.bounds.of(self.own).response_timeout.value.duration().saturating_sub(self.after);
         let mut connection = match upstream.take(protocol, Instant::now(), Replay::Safe) {
             Some(connection) => connection,
             None => upstream.connect(protocol, &worker.shared.limits).await.ok()?,

@@ -6,12 +6,13 @@
 use crate::{
     admit::Asked,
     assign::{Random, unit_hash},
+    refusal::Refusal,
     shared::Shared,
-    table::{Service, Table, Way},
-    tally::ReleaseCounts,
+    table::{Route, Service, Table},
+    tally::{ReleaseCounts, RouteCounts},
     upstream::Upstream,
 };
-use model::{InstanceId, ReleaseId, ServiceKey, Span};
+use model::{InstanceId, ReleaseId, RouteName, ServiceKey, Span};
 use std::{
     cell::Cell,
     collections::BTreeMap,
@@ -32,6 +33,7 @@ pub(crate) struct Lanes {
     pub(crate) table: Arc<Table>,
     lanes: Vec<Rc<Lane>>,
     releases: BTreeMap<(ServiceKey, ReleaseId), Arc<ReleaseCounts>>,
+    routes: BTreeMap<(ServiceKey, RouteName), Arc<RouteCounts>>,
     /// With how long connections may go on after the endpoint has left the table.
     upstreams: BTreeMap<(InstanceId, SocketAddr), (Rc<Upstream>, Span)>,
 }
@@ -42,6 +44,8 @@ pub(crate) struct Lane {
     pub(crate) service: Arc<Service>,
     /// Its releases, in the same order.
     pub(crate) arms: Vec<LaneArm>,
+    /// This thread's counts of those of its routes that say something themselves, in their order: of each that has a name.
+    routes: Vec<Option<Arc<RouteCounts>>>,
     /// Until when none of its requests are judged, because some instance is still warming up. It holds for all arms
     /// alike: leaving out only the arm that is new would make the other one look more frequent than its weight, and the
     /// evidence would grow from nothing.
@@ -86,7 +90,14 @@ impl Lanes {
                 next.releases.insert(id, Arc::clone(&counts));
                 arms.push(LaneArm { counts, upstreams });
             }
-            next.lanes.push(Rc::new(Lane { service: Arc::clone(service), arms, warm_at, tries: Cell::new(TRIES.1) }));
+            let named = service.bounds.names().map(|name| {
+                let id = (service.key.clone(), name?.clone());
+                let counts = self.routes.get(&id).cloned().unwrap_or_else(|| shared.registry.route(&id.0, &id.1));
+                next.routes.insert(id, Arc::clone(&counts));
+                Some(counts)
+            });
+            let (routes, tries) = (named.collect(), Cell::new(TRIES.1));
+            next.lanes.push(Rc::new(Lane { service: Arc::clone(service), arms, routes, warm_at, tries }));
         }
         for (id, (upstream, deadline)) in &self.upstreams {
             if !next.upstreams.contains_key(id) {
@@ -97,10 +108,10 @@ impl Lanes {
         next
     }
 
-    /// The service that a request belongs to, and where it goes.
-    pub(crate) fn find(&self, request: &impl Asked) -> Option<(&Rc<Lane>, Way)> {
+    /// The service that a request belongs to, and by which route.
+    pub(crate) fn find(&self, request: &impl Asked) -> Option<(&Rc<Lane>, &Route)> {
         let (service, route) = self.table.find(request)?;
-        Some((self.lanes.get(service)?, route.way(request.target())))
+        Some((self.lanes.get(service)?, route))
     }
 
     /// Whether a plain request can take the short way.
@@ -137,6 +148,18 @@ impl Lanes {
 }
 
 impl Lane {
+    /// What counts the requests of a route, where it has a name.
+    pub(crate) fn route(&self, own: Option<usize>) -> Option<&RouteCounts> {
+        own.and_then(|own| self.routes.get(own)).and_then(Option::as_deref)
+    }
+
+    /// What a client is told whose body is larger than is accepted on a route.
+    pub(crate) fn too_large(&self, own: Option<usize>) -> Refusal {
+        let bounds = self.service.bounds.of(own);
+        let limit = &bounds.max_body;
+        Refusal::TooLarge(limit.value, self.service.key.clone(), bounds.on(limit.by))
+    }
+
     /// An instance of an arm for a request. `tried`: the one that was tried before. `key`: what chooses it, where something does.
     pub(crate) fn pick(
         &self,

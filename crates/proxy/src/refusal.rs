@@ -1,12 +1,13 @@
 //! What a client is told when its request could not be answered by an instance: what happened and what to do, in plain
 //! text, without addresses or names of what runs inside.
 
-use crate::body::Content;
+use crate::{body::Content, table::By};
 use http::{
     HeaderValue, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
-use model::{Bytes, ServiceKey, Span};
+use model::{Bytes, RouteName, ServiceKey, Span};
+use std::fmt;
 
 /// Why a request was not answered by an instance.
 #[derive(Debug, thiserror::Error)]
@@ -17,8 +18,8 @@ pub(crate) enum Refusal {
     Connect,
     #[error("This request body has a transfer coding that is not known here. Send it in chunks, or with its length.")]
     Coding,
-    #[error("The request body is larger than the {0} that {1} accepts.")]
-    TooLarge(Bytes, ServiceKey),
+    #[error("The request body is larger than the {0} that {1} accepts{2}.")]
+    TooLarge(Bytes, ServiceKey, On),
     #[error("The request body stopped arriving. Send it again.")]
     TooSlow,
     #[error("The request body could not be read.")]
@@ -32,10 +33,10 @@ pub(crate) enum Refusal {
     },
     #[error("No service is set up here yet.")]
     NoTable,
-    #[error("You have sent as many requests as {0} takes from one client. Try again in {1} s.")]
-    TooMany(ServiceKey, u64),
-    #[error("{0} has as much to do as it can. Try again in a moment.")]
-    Busy(ServiceKey),
+    #[error("You have sent as many requests as {0} takes from one client{1}. Try again in {2} s.")]
+    TooMany(ServiceKey, On, u64),
+    #[error("{0} has as much to do{1} as it can. Try again in a moment.")]
+    Busy(ServiceKey, On),
     #[error("{0} has no release yet. Deploy one.")]
     NoRelease(ServiceKey),
     #[error("{0} has no instance that is ready. Try again in a moment.")]
@@ -46,8 +47,8 @@ pub(crate) enum Refusal {
     Reset(ServiceKey),
     #[error("{0} had not answered when its instance had to be left. Try again in a moment.")]
     Drained(ServiceKey),
-    #[error("{0} did not answer within {1}.")]
-    Timeout(ServiceKey, Span),
+    #[error("{0} did not answer{1} within {2}.")]
+    Timeout(ServiceKey, On, Span),
     #[error("{0} answers only clients with a certificate that it knows the authority of.")]
     Stranger(ServiceKey),
     #[error("Nothing is stored that answers this request, and it wants nothing else (only-if-cached).")]
@@ -57,6 +58,34 @@ pub(crate) enum Refusal {
     /// With what the service says itself.
     #[error("{0}")]
     Maintenance(String),
+}
+
+/// Where the bound holds that a request has met.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum On {
+    /// On all of a service.
+    Service,
+    /// On one route of it, or on those of this name.
+    Route(Option<RouteName>),
+}
+
+impl On {
+    fn by(&self) -> By {
+        match self {
+            On::Service => By::Service,
+            On::Route(_) => By::Route,
+        }
+    }
+}
+
+impl fmt::Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            On::Service => Ok(()),
+            On::Route(None) => f.write_str(" on this route"),
+            On::Route(Some(name)) => write!(f, " on its route {name}"),
+        }
+    }
 }
 
 /// How much of what a client sent is repeated to it.
@@ -71,6 +100,33 @@ impl Refusal {
         }
     }
 
+    /// Which bound was met, as it is written in the configuration, and who has set it.
+    pub(crate) fn bound(&self) -> Option<(&'static str, &'static str)> {
+        let (bound, on) = match self {
+            Refusal::TooLarge(_, _, on) => ("max_body", on),
+            Refusal::TooMany(_, on, _) => ("client_rate", on),
+            Refusal::Busy(_, on) => ("concurrency", on),
+            Refusal::Timeout(_, on, _) => ("response_timeout", on),
+            Refusal::BadHost
+            | Refusal::Connect
+            | Refusal::Coding
+            | Refusal::TooSlow
+            | Refusal::BadBody
+            | Refusal::NoRoute { .. }
+            | Refusal::NoTable
+            | Refusal::NoRelease(_)
+            | Refusal::NoInstance(_)
+            | Refusal::Unreachable(_)
+            | Refusal::Reset(_)
+            | Refusal::Drained(_)
+            | Refusal::Stranger(_)
+            | Refusal::NotStored
+            | Refusal::Moved(..)
+            | Refusal::Maintenance(_) => return None,
+        };
+        Some((bound, on.by().name()))
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Refusal::BadHost | Refusal::BadBody => StatusCode::BAD_REQUEST,
@@ -83,7 +139,7 @@ impl Refusal {
             Refusal::NoTable
             | Refusal::NoRelease(_)
             | Refusal::NoInstance(_)
-            | Refusal::Busy(_)
+            | Refusal::Busy(..)
             | Refusal::Drained(_)
             | Refusal::Maintenance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Moved(_, status) => *status,
@@ -107,7 +163,7 @@ impl Refusal {
         let kind = if is_page { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Refusal::TooMany(_, seconds) = self {
+        if let Refusal::TooMany(_, _, seconds) = self {
             headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
         }
         if let Refusal::Moved(to, _) = self {

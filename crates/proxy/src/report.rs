@@ -5,9 +5,12 @@ use crate::{
     shared::Shared,
     tally::{ThreadCounts, Use},
 };
-use model::{InstanceTraffic, Latencies, ProxyReport, ReleaseId, ReleaseTraffic, ServiceKey, Tally, Time};
+use model::{
+    InstanceTraffic, Latencies, ProxyReport, ReleaseId, ReleaseTraffic, RouteName, RouteTraffic, ServiceKey, Tally,
+    Time,
+};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,10 +18,38 @@ use std::{
 /// arrive even when a report is lost.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How often is said what routes have done. There may be many of them, and no decision waits for it.
+const ROUTES_EVERY: Duration = Duration::from_secs(1);
+
 /// Makes reports, and forgets counts that nobody needs any more.
 #[derive(Default)]
 pub(crate) struct Reporter {
-    leaving: BTreeMap<(ServiceKey, ReleaseId), Instant>,
+    leaving: Leaving<(ServiceKey, ReleaseId)>,
+    leaving_routes: Leaving<(ServiceKey, RouteName)>,
+    routes_at: Option<Instant>,
+}
+
+/// What has left the table, and when it was last seen to count.
+struct Leaving<K>(BTreeMap<K, Instant>);
+
+impl<K> Default for Leaving<K> {
+    fn default() -> Self {
+        Leaving(BTreeMap::new())
+    }
+}
+
+impl<K: Ord + Clone> Leaving<K> {
+    /// Whether something that has left the table is still reported. `used`: whether a thread still adds to its counts.
+    fn lingers(&mut self, id: &K, used: Use, now: Instant) -> bool {
+        let seen = self.0.entry(id.clone()).or_insert(now);
+        match used {
+            Use::Held => {
+                *seen = now;
+                true
+            }
+            Use::Over => now.duration_since(*seen) <= LINGER,
+        }
+    }
 }
 
 impl Reporter {
@@ -32,22 +63,15 @@ impl Reporter {
                 releases.entry((service.key.clone(), arm.release)).or_default();
             }
         }
-        self.leaving.retain(|(service, release), _| !table.has(service, *release));
-        shared.registry.sweep_releases(|counts, used| {
+        self.leaving.0.retain(|(service, release), _| !table.has(service, *release));
+        shared.registry.releases.sweep(|counts, used| {
             let id = (counts.service.clone(), counts.release);
-            if !table.has(&id.0, id.1) {
-                let over = *self.leaving.entry(id.clone()).or_insert(now);
-                match used {
-                    Use::Held => {
-                        self.leaving.insert(id.clone(), now);
-                    }
-                    Use::Over if now.duration_since(over) > LINGER => return false,
-                    Use::Over => {}
-                }
+            if !table.has(&id.0, id.1) && !self.leaving.lingers(&id, used, now) {
+                return false;
             }
             let (tally, latencies) = releases.entry(id).or_default();
-            counts.add_to(tally);
-            latencies.merge(&counts.latencies());
+            counts.endings.add_to(tally);
+            latencies.merge(&counts.endings.latencies());
             true
         });
 
@@ -75,6 +99,7 @@ impl Reporter {
                 .into_iter()
                 .map(|((service, release), (tally, latencies))| ReleaseTraffic { service, release, tally, latencies })
                 .collect(),
+            routes: None,
             instances: instances
                 .into_iter()
                 .map(|(instance, in_flight)| InstanceTraffic { instance, in_flight })
@@ -89,6 +114,46 @@ impl Reporter {
             refused: sum(|t| t.refused.get()),
             connections: sum(|t| t.connections.get()),
         }
+    }
+
+    /// What the routes with a name have done, when that was not said for a while.
+    pub(crate) fn routes_when_due(&mut self, shared: &Shared) -> Option<Vec<RouteTraffic>> {
+        let is_due = self.routes_at.is_none_or(|at| at.elapsed() >= ROUTES_EVERY);
+        is_due.then(|| self.routes(shared))
+    }
+
+    /// What the routes with a name have done.
+    pub(crate) fn routes(&mut self, shared: &Shared) -> Vec<RouteTraffic> {
+        let table = shared.table.load_full();
+        let now = Instant::now();
+        self.routes_at = Some(now);
+        let nothing = |(service, route): (ServiceKey, RouteName)| RouteTraffic {
+            service,
+            route,
+            tally: Tally::default(),
+            cached: 0,
+            limited: 0,
+            shed: 0,
+            too_large: 0,
+            ours: 0,
+            latencies: Latencies::default(),
+        };
+        let named = table
+            .services
+            .iter()
+            .flat_map(|service| service.bounds.names().flatten().map(|name| (service.key.clone(), name.clone())));
+        let mut routes: BTreeMap<_, _> = named.map(|id| (id.clone(), nothing(id))).collect();
+        let in_table: BTreeSet<_> = routes.keys().cloned().collect();
+        self.leaving_routes.0.retain(|id, _| !in_table.contains(id));
+        shared.registry.routes.sweep(|counts, used| {
+            let id = (counts.service.clone(), counts.route.clone());
+            if !in_table.contains(&id) && !self.leaving_routes.lingers(&id, used, now) {
+                return false;
+            }
+            counts.add_to(routes.entry(id.clone()).or_insert_with(|| nothing(id)));
+            true
+        });
+        routes.into_values().collect()
     }
 }
 

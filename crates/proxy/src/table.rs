@@ -4,24 +4,23 @@
 //! longest prefix by whole segments. The work of a look-up depends on the depth of host and path, on the longest prefix, and on
 //! how many patterns its host has, not on how many routes there are.
 
+mod bounds;
 mod paths;
 pub(crate) mod route;
 
-pub(crate) use route::Way;
+pub(crate) use bounds::{Bounds, By};
+pub(crate) use route::{Route, Way};
 
-use crate::{
-    admit::Asked, assign::Split, bulkhead::Bulkhead, cache::Kept, edits::Edits, guard::Switch, limiter::Limiter,
-    units::Stage,
-};
+use crate::{admit::Asked, assign::Split, cache::Kept, edits::Edits, guard::Switch, units::Stage};
+use bounds::AllBounds;
 use http::HeaderName;
 use model::{
-    Arm, Balance, Bytes, ChangeId, Concurrency, Endpoint, Guard, PathIs, Protocol, Rate, ReleaseId, RouteTable,
-    ServiceKey, ServiceRoutes, Sticky, TrafficSpec,
+    Arm, Balance, ChangeId, Endpoint, Guard, PathIs, Protocol, ReleaseId, RouteTable, ServiceKey, Sticky, TrafficSpec,
 };
 use paths::Paths;
 use regex::bytes::Regex;
-use route::{Route, ready};
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
+use route::ready;
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 /// The longest host name that can match: DNS allows no longer one.
 const MAX_HOST: usize = 255;
@@ -67,10 +66,8 @@ pub(crate) struct Service {
     pub(crate) request_edits: Edits,
     /// What is changed in its responses.
     pub(crate) response_edits: Edits,
-    /// How many requests each client may send.
-    pub(crate) limiter: Option<Arc<Limiter>>,
-    /// How many may be under way.
-    pub(crate) bulkhead: Option<Arc<Bulkhead>>,
+    /// What its requests are held to, by route.
+    pub(crate) bounds: AllBounds,
     /// What is stored of its responses.
     pub(crate) cache: Option<Kept>,
     /// What chooses an instance; `None`: how busy they are.
@@ -104,7 +101,12 @@ impl Table {
     /// and a trip outlive the table. So does what clients have used, `before`.
     pub(crate) fn new(table: &RouteTable, before: &Table, switch: impl Fn(&Guard) -> Arc<Switch>) -> Table {
         let mut made = Table { generation: table.generation, all_plain: true, ..Table::default() };
+        let known: HashMap<&ServiceKey, &Service> =
+            before.services.iter().map(|known| (&known.key, &**known)).collect();
         for (index, service) in table.services.iter().enumerate() {
+            let known = known.get(&service.service).copied();
+            let bounded = known.map(|known| &known.bounds);
+            let mut bounds = AllBounds::new(&service.traffic, bounded);
             for wanted in &service.routes {
                 let paths = match &wanted.host {
                     Some(host) => {
@@ -120,7 +122,8 @@ impl Table {
                     PathIs::Pattern => ready(&wanted.path, before.patterns.get(&wanted.path)),
                     PathIs::Exact | PathIs::Prefix => None,
                 };
-                let Some(route) = Route::new(index, wanted, like.as_ref()) else { continue };
+                let own = bounds.add(wanted, bounded);
+                let Some(route) = Route::new((index, own), wanted, like.as_ref()) else { continue };
                 made.patterns.extend(like.iter().map(|like| (wanted.path.clone(), like.clone())));
                 paths.add(&wanted.path, wanted.path_is, like, route);
             }
@@ -146,9 +149,11 @@ impl Table {
                 guard,
                 request_edits: Edits::new(&service.traffic.request_headers),
                 response_edits: Edits::new(&service.traffic.response_headers),
-                limiter: service.traffic.client_rate.map(|rate| before.limiter(&service.service, rate)),
-                bulkhead: service.traffic.concurrency.map(|terms| before.bulkhead(&service.service, terms)),
-                cache: service.traffic.cache.map(|budget| before.cache(service, budget, table.generation)),
+                bounds,
+                cache: service.traffic.cache.map(|budget| {
+                    // The one of before, as long as it may be as large as this, or a new one.
+                    Kept::new(budget, service, table.generation, known.and_then(|known| known.cache.as_ref()))
+                }),
                 hashed: match &service.traffic.balance {
                     Balance::Least => None,
                     Balance::Hash(user) => Key::new(user).map(Hashed::User),
@@ -158,26 +163,6 @@ impl Table {
             }));
         }
         made
-    }
-
-    /// The limiter of a service, as long as its rate is this one, or a new one.
-    fn limiter(&self, service: &ServiceKey, rate: Rate) -> Arc<Limiter> {
-        let known = self.services.iter().find(|known| known.limiter.is_some() && known.key == *service);
-        let known = known.and_then(|known| known.limiter.clone()).filter(|limiter| limiter.rate == rate);
-        known.unwrap_or_else(|| Arc::new(Limiter::new(rate)))
-    }
-
-    /// The bulkhead of a service, as long as its terms are these, or a new one.
-    fn bulkhead(&self, service: &ServiceKey, terms: Concurrency) -> Arc<Bulkhead> {
-        let known = self.services.iter().find(|known| known.bulkhead.is_some() && known.key == *service);
-        let known = known.and_then(|known| known.bulkhead.clone()).filter(|bulkhead| bulkhead.terms == terms);
-        known.unwrap_or_else(|| Arc::new(Bulkhead::new(terms, Instant::now())))
-    }
-
-    /// The cache of a service, as long as it may be as large as this, or a new one.
-    fn cache(&self, service: &ServiceRoutes, budget: Bytes, generation: u64) -> Kept {
-        let known = self.services.iter().find(|known| known.key == service.service);
-        Kept::new(budget, service, generation, known.and_then(|known| known.cache.as_ref()))
     }
 
     /// The route of a request, by its host (with or without a port, in any case), its path, and what else routes ask for; with the

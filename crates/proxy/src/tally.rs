@@ -2,7 +2,12 @@
 //!
 //! A counter has one writer, so adding is a plain load and store; a reader may be a moment behind, never wrong for good.
 
-use model::{InstanceId, Latencies, ReleaseId, ServiceKey, Tally, latency};
+mod endings;
+
+pub(crate) use endings::Endings;
+
+use crate::refusal::Refusal;
+use model::{InstanceId, ReleaseId, RouteName, RouteTraffic, ServiceKey};
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -87,81 +92,59 @@ pub(crate) struct ReleaseCounts {
     pub(crate) service: ServiceKey,
     /// Which release.
     pub(crate) release: ReleaseId,
-    answered: Counter,
-    status_5xx: Counter,
-    refused: Counter,
-    reset: Counter,
-    timeout: Counter,
-    no_instance: Counter,
-    cancelled: Counter,
-    /// First tries that were tried again.
-    pub(crate) retried: Counter,
-    /// Requests that were sent to a second instance as well.
-    pub(crate) hedged: Counter,
-    /// Those that the second instance answered first.
-    pub(crate) hedges_won: Counter,
-    /// Connections cut because their drain deadline had passed.
-    pub(crate) cut: Counter,
-    latencies: [Counter; latency::BUCKETS],
+    pub(crate) endings: Endings,
 }
 
-impl ReleaseCounts {
-    fn new(service: ServiceKey, release: ReleaseId) -> ReleaseCounts {
-        ReleaseCounts {
-            service,
-            release,
-            answered: Counter::default(),
-            status_5xx: Counter::default(),
-            refused: Counter::default(),
-            reset: Counter::default(),
-            timeout: Counter::default(),
-            no_instance: Counter::default(),
-            cancelled: Counter::default(),
-            retried: Counter::default(),
-            hedged: Counter::default(),
-            hedges_won: Counter::default(),
-            cut: Counter::default(),
-            latencies: [const { Counter(AtomicU64::new(0)) }; latency::BUCKETS],
-        }
-    }
+/// What one thread counted for the routes of one name.
+pub(crate) struct RouteCounts {
+    /// Of which service.
+    pub(crate) service: ServiceKey,
+    /// Which routes.
+    pub(crate) route: RouteName,
+    /// Of the requests that were assigned to a release.
+    pub(crate) endings: Endings,
+    limited: Counter,
+    shed: Counter,
+    too_large: Counter,
+    ours: Counter,
+}
 
-    /// Counts the end of a request.
-    pub(crate) fn count(&self, outcome: Outcome, latency_us: u64) {
-        match outcome {
-            Outcome::Answered => {
-                self.answered.increment();
-                self.latencies[latency::bucket(latency_us)].increment();
-            }
-            Outcome::Status5xx => self.status_5xx.increment(),
-            Outcome::Refused => self.refused.increment(),
-            Outcome::Reset => self.reset.increment(),
-            Outcome::Timeout => self.timeout.increment(),
-            Outcome::NoInstance => self.no_instance.increment(),
-            Outcome::Cancelled => self.cancelled.increment(),
-            Outcome::Cut => self.cut.increment(),
-            // Counted by thread.
-            Outcome::Cached => {}
+impl RouteCounts {
+    /// Counts a request that was assigned to no release.
+    pub(crate) fn turn_away(&self, refusal: &Refusal) {
+        match refusal {
+            Refusal::TooMany(..) => self.limited.increment(),
+            Refusal::Busy(..) => self.shed.increment(),
+            Refusal::TooLarge(..) => self.too_large.increment(),
+            Refusal::Moved(..)
+            | Refusal::Maintenance(_)
+            | Refusal::Stranger(_)
+            | Refusal::NoRelease(_)
+            | Refusal::BadHost
+            | Refusal::Connect
+            | Refusal::Coding
+            | Refusal::TooSlow
+            | Refusal::BadBody
+            | Refusal::NoRoute { .. }
+            | Refusal::NoTable
+            | Refusal::NoInstance(_)
+            | Refusal::Unreachable(_)
+            | Refusal::Reset(_)
+            | Refusal::Drained(_)
+            | Refusal::Timeout(..)
+            | Refusal::NotStored => self.ours.increment(),
         }
     }
 
     /// Adds what was counted here to a sum.
-    pub(crate) fn add_to(&self, sum: &mut Tally) {
-        sum.answered += self.answered.get();
-        sum.status_5xx += self.status_5xx.get();
-        sum.refused += self.refused.get();
-        sum.reset += self.reset.get();
-        sum.timeout += self.timeout.get();
-        sum.no_instance += self.no_instance.get();
-        sum.cancelled += self.cancelled.get();
-        sum.retried += self.retried.get();
-        sum.hedged += self.hedged.get();
-        sum.hedges_won += self.hedges_won.get();
-        sum.cut += self.cut.get();
-    }
-
-    /// How long the answered ones took.
-    pub(crate) fn latencies(&self) -> Latencies {
-        Latencies::from_counts(self.latencies.iter().map(Counter::get))
+    pub(crate) fn add_to(&self, sum: &mut RouteTraffic) {
+        self.endings.add_to(&mut sum.tally);
+        sum.latencies.merge(&self.endings.latencies());
+        sum.cached += self.endings.cached();
+        sum.limited += self.limited.get();
+        sum.shed += self.shed.get();
+        sum.too_large += self.too_large.get();
+        sum.ours += self.ours.get();
     }
 }
 
@@ -196,8 +179,11 @@ pub(crate) struct ThreadCounts {
 pub(crate) struct Registry {
     /// By thread.
     pub(crate) threads: Box<[Arc<ThreadCounts>]>,
-    releases: Mutex<Vec<Arc<ReleaseCounts>>>,
-    instances: Mutex<Vec<Arc<InstanceCounts>>>,
+    /// Of all releases.
+    pub(crate) releases: List<ReleaseCounts>,
+    /// Of all routes with a name.
+    pub(crate) routes: List<RouteCounts>,
+    instances: List<InstanceCounts>,
 }
 
 impl Registry {
@@ -205,37 +191,66 @@ impl Registry {
     pub(crate) fn new(threads: usize) -> Registry {
         Registry {
             threads: (0..threads).map(|_| Arc::default()).collect(),
-            releases: Mutex::default(),
-            instances: Mutex::default(),
+            releases: List::default(),
+            routes: List::default(),
+            instances: List::default(),
         }
     }
 
     /// New counts for a release, for the calling thread to add to.
     pub(crate) fn release(&self, service: &ServiceKey, release: ReleaseId) -> Arc<ReleaseCounts> {
-        let counts = Arc::new(ReleaseCounts::new(service.clone(), release));
-        self.releases.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counts));
-        counts
+        self.releases.add(ReleaseCounts { service: service.clone(), release, endings: Endings::new() })
+    }
+
+    /// New counts for the routes of a name, for the calling thread to add to.
+    pub(crate) fn route(&self, service: &ServiceKey, route: &RouteName) -> Arc<RouteCounts> {
+        self.routes.add(RouteCounts {
+            service: service.clone(),
+            route: route.clone(),
+            endings: Endings::new(),
+            limited: Counter::default(),
+            shed: Counter::default(),
+            too_large: Counter::default(),
+            ours: Counter::default(),
+        })
     }
 
     /// New counts for an instance, for the calling thread to add to.
     pub(crate) fn instance(&self, instance: InstanceId) -> Arc<InstanceCounts> {
-        let counts = Arc::new(InstanceCounts { instance, in_flight: Counter::default() });
-        self.instances.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counts));
-        counts
-    }
-
-    /// Looks at the counts of all releases; forgets those for which `keep` is false. `Use` says whether a thread still
-    /// adds to them.
-    pub(crate) fn sweep_releases(&self, mut keep: impl FnMut(&ReleaseCounts, Use) -> bool) {
-        let mut releases = self.releases.lock().unwrap_or_else(PoisonError::into_inner);
-        releases.retain(|counts| keep(counts, Use::of(counts)));
+        self.instances.add(InstanceCounts { instance, in_flight: Counter::default() })
     }
 
     /// Looks at the counts of all instances that some thread still adds to; forgets the others.
     pub(crate) fn sweep_instances(&self, mut look: impl FnMut(&InstanceCounts)) {
-        let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
-        instances.retain(|counts| Use::of(counts) == Use::Held);
-        instances.iter().for_each(|counts| look(counts));
+        self.instances.sweep(|counts, used| {
+            if used == Use::Held {
+                look(counts);
+            }
+            used == Use::Held
+        });
+    }
+}
+
+/// Counts of one kind, each held by the thread that adds to it.
+pub(crate) struct List<T>(Mutex<Vec<Arc<T>>>);
+
+impl<T> List<T> {
+    fn add(&self, counts: T) -> Arc<T> {
+        let counts = Arc::new(counts);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counts));
+        counts
+    }
+
+    /// Looks at all; forgets those for which `keep` is false. `Use` says whether a thread still adds to them.
+    pub(crate) fn sweep(&self, mut keep: impl FnMut(&T, Use) -> bool) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|counts| keep(counts, Use::of(counts)));
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        List(Mutex::default())
     }
 }
 

@@ -6,10 +6,13 @@ use crate::{
     bulkhead::{self, Pass},
     guard::{Ending, Judged},
     lane::Lane,
+    refusal::Refusal,
+    table::Bounds,
     tally::Outcome,
     upstream::Upstream,
     worker::Worker,
 };
+use http::StatusCode;
 use model::{ArmRole, Ratio};
 use std::{rc::Rc, time::Instant};
 
@@ -27,6 +30,8 @@ pub(crate) struct Ticket {
     worker: Rc<Worker>,
     lane: Rc<Lane>,
     arm: usize,
+    /// The position of what its route says itself.
+    own: Option<usize>,
     began: Instant,
     bet: Option<Bet>,
     upstream: Option<Rc<Upstream>>,
@@ -44,7 +49,24 @@ enum State {
 impl Ticket {
     /// For a request that began at `began` and was assigned to an arm. `bet` is `None` when it is not to be judged.
     pub(crate) fn new(worker: Rc<Worker>, lane: Rc<Lane>, arm: usize, began: Instant, bet: Option<Bet>) -> Ticket {
-        Ticket { worker, lane, arm, began, bet, upstream: None, record: None, pass: None, state: State::Open }
+        Ticket {
+            worker,
+            lane,
+            arm,
+            own: None,
+            began,
+            bet,
+            upstream: None,
+            record: None,
+            pass: None,
+            state: State::Open,
+        }
+    }
+
+    /// It came by a route that says something itself, at this position.
+    pub(crate) fn of_route(mut self, own: Option<usize>) -> Ticket {
+        self.own = own;
+        self
     }
 
     /// What is written down of it is kept here from now on.
@@ -79,6 +101,16 @@ impl Ticket {
         &self.lane
     }
 
+    /// The position of what its route says itself.
+    pub(crate) fn own(&self) -> Option<usize> {
+        self.own
+    }
+
+    /// What it is held to.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        self.lane.service.bounds.of(self.own)
+    }
+
     /// The instance it is with.
     pub(crate) fn upstream(&self) -> Option<&Rc<Upstream>> {
         self.upstream.as_ref()
@@ -108,11 +140,14 @@ impl Ticket {
         }
         if let Some(record) = &mut self.record {
             let instance = self.upstream.as_ref().map(|upstream| upstream.endpoint.instance);
-            record.settle(&self.lane, self.arm, instance, outcome);
+            record.settle(&self.lane, (self.arm, self.own), instance, outcome);
         }
         let Some(arm) = self.lane.arms.get(self.arm) else { return };
         let latency_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        arm.counts.count(outcome, latency_us);
+        arm.counts.endings.count(outcome, latency_us);
+        if let Some(route) = self.lane.route(self.own) {
+            route.endings.count(outcome, latency_us);
+        }
         self.tell_upstream(outcome);
         let ending = match outcome {
             Outcome::Answered => Ending::Ended { failed: false, latency_us: Some(latency_us) },
@@ -132,6 +167,25 @@ impl Ticket {
         }
     }
 
+    /// No response began in time: what its client is told.
+    pub(crate) fn silent(&mut self) -> Refusal {
+        self.settle(Outcome::Timeout);
+        let (service, bounds) = (&self.lane.service, self.bounds());
+        let limit = &bounds.response_timeout;
+        Refusal::Timeout(service.key.clone(), bounds.on(limit.by), limit.value)
+    }
+
+    /// Its body turned out to be larger than is accepted: what its client is told.
+    pub(crate) fn too_large(&mut self) -> Refusal {
+        let refusal = self.lane.too_large(self.own);
+        if let Some(record) = &mut self.record {
+            record.status(StatusCode::PAYLOAD_TOO_LARGE.as_u16());
+            record.refused(&refusal);
+        }
+        self.settle(Outcome::Cancelled);
+        refusal
+    }
+
     /// Lets an instance of a running release be left out when it breaks one request after the other. One of a canary is not:
     /// the guard is to see what it does.
     fn tell_upstream(&self, outcome: Outcome) {
@@ -147,7 +201,10 @@ impl Ticket {
     /// A first try that is tried again.
     pub(crate) fn retried(&self) {
         if let Some(arm) = self.lane.arms.get(self.arm) {
-            arm.counts.retried.increment();
+            arm.counts.endings.retried.increment();
+        }
+        if let Some(route) = self.lane.route(self.own) {
+            route.endings.retried.increment();
         }
     }
 
@@ -161,7 +218,10 @@ impl Ticket {
                     record.cut();
                 }
                 if let Some(arm) = self.lane.arms.get(self.arm) {
-                    arm.counts.cut.increment();
+                    arm.counts.endings.cut.increment();
+                }
+                if let Some(route) = self.lane.route(self.own) {
+                    route.endings.cut.increment();
                 }
             }
         }

@@ -232,6 +232,7 @@ impl DataPlane {
             closed_tcp: Vec::new(),
             certificates: Vec::new(),
             releases: self.releases.values().cloned().collect(),
+            routes: None,
             instances: instances.into_iter().map(traffic).collect(),
             evidence: self.evaluations.iter().map(|(change, (_, e))| (*change, self.evidence(*change, e))).collect(),
             tripped: self.saved.tripped.iter().copied().collect(),

@@ -6,7 +6,10 @@ use model::{Claim, Digest, EnvironmentName, ReleaseId, ServiceKey, ServiceName, 
 use policy::{Answer, Policy, Question};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The longest label, in characters.
 const MAX_LABEL: usize = 100;
@@ -450,6 +453,23 @@ fn cut(text: &str) -> String {
     if text.chars().count() <= MOST { text.to_owned() } else { text.chars().take(MOST).chain(['…']).collect() }
 }
 
+/// How the routes and addresses of two declarations differ: those that both have are not listed, unless only their order differs.
+fn other_routes(old: &ServiceSpec, new: &ServiceSpec) -> String {
+    let (before, after) = (old.reached_by(), new.reached_by());
+    let only = |these: &[String], others: &[String]| {
+        let others: BTreeSet<&String> = others.iter().collect();
+        these.iter().filter(|one| !others.contains(one)).cloned().collect::<Vec<_>>()
+    };
+    let (gone, added) = (only(&before, &after), only(&after, &before));
+    let some = |these: Vec<String>| list(these.into_iter());
+    match (gone.is_empty(), added.is_empty()) {
+        (false, false) => format!("answer on {} instead of {}", some(added), some(gone)),
+        (true, false) if old.is_reached() => format!("answer on {}, too", some(added)),
+        (false, true) if new.is_reached() => format!("no longer answer on {}", some(gone)),
+        _ => format!("answer on {} instead of {}", routes(new), routes(old)),
+    }
+}
+
 /// What differs between two declarations, in words.
 fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
     let mut all = Vec::new();
@@ -457,7 +477,7 @@ fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
         all.push(format!("run {} instances instead of {}", new.replicas, old.replicas));
     }
     if old.routes != new.routes || old.tcp != new.tcp {
-        all.push(format!("answer on {} instead of {}", routes(new), routes(old)));
+        all.push(other_routes(old, new));
     }
     if old.traffic != new.traffic {
         all.push("carry requests in another way (traffic settings)".to_owned());

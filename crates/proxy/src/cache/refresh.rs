@@ -1,5 +1,5 @@
 //! Asking an instance behind an answer that was stale: whether it still holds, or what holds instead. Its request counts for its
-//! release like any other, but is not bet on: nobody sent it.
+//! release, and its route, like any other, but is not bet on: nobody sent it.
 
 use super::Fetch;
 use crate::{
@@ -15,11 +15,12 @@ use http::Request;
 use hyper::body::Body as _;
 use std::{future::poll_fn, rc::Rc, time::Instant};
 
-/// Asks, unless somebody does already.
+/// Asks, unless somebody does already. `own`: the position of what the route says itself.
 pub(crate) fn behind(
     worker: &Rc<Worker>,
     lane: &Rc<Lane>,
     to: (usize, Option<u64>),
+    own: Option<usize>,
     mut fetch: Box<Fetch>,
     request: impl FnOnce() -> Request<RequestBody>,
 ) {
@@ -28,17 +29,18 @@ pub(crate) fn behind(
     }
     let mut request = request();
     fetch.ask(request.headers_mut());
-    tokio::task::spawn_local(refresh(Rc::clone(worker), Rc::clone(lane), to, fetch, request));
+    let ticket = Ticket::new(Rc::clone(worker), Rc::clone(lane), to.0, Instant::now(), None).of_route(own);
+    tokio::task::spawn_local(refresh(Rc::clone(worker), to, ticket, fetch, request));
 }
 
 async fn refresh(
     worker: Rc<Worker>,
-    lane: Rc<Lane>,
     to: (usize, Option<u64>),
+    ticket: Ticket,
     fetch: Box<Fetch>,
     request: Request<RequestBody>,
 ) {
-    let ticket = Ticket::new(Rc::clone(&worker), Rc::clone(&lane), to.0, Instant::now(), None);
+    let lane = Rc::clone(ticket.lane());
     let protocol = lane.service.traffic.protocol;
     // What went wrong is counted; what is stored stays as stale as it is.
     let Ok(sent) = send(&worker, &lane, to, ticket, protocol, request, None).await else { return };
@@ -60,7 +62,7 @@ async fn refresh(
         // The rest of it is of no use to anybody.
         return ticket.settle(Outcome::Answered);
     }
-    let lifeline = Lifeline::new(lane.service.traffic.idle_timeout.duration(), Leaving::Last);
+    let lifeline = Lifeline::new(ticket.bounds().idle_timeout.value.duration(), Leaving::Last);
     let mut relay = Relay { body, ticket, connection: Some(connection), lifeline, kind: Kind::Whole, keeps };
     while relay.keeps.is_some() {
         match poll_fn(|cx| relay.poll_frame(cx)).await {

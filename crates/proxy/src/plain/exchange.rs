@@ -66,12 +66,11 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
         None => {
             // What arrives behind the head is another request; the client is taken to be there until it is looked at.
             let admitted = match arrived.filled().len() > length {
-                true => Ok(admit(client, &plain, &origin, began).await),
-                false => side.unless_gone(admit(client, &plain, &origin, began)).await,
+                true => Ok(admit(client, &plain, &origin, began, &mut record).await),
+                false => side.unless_gone(admit(client, &plain, &origin, began, &mut record)).await,
             };
             match admitted {
-                Ok(Ok(mut assigned)) => {
-                    assigned.ticket.record(record.take());
+                Ok(Ok(assigned)) => {
                     let edits = &assigned.ticket.lane().service.request_edits;
                     let target = assigned.rewritten.as_deref().unwrap_or(plain.target);
                     let head = plain.forwarded(target, &origin, &worker.random, edits);

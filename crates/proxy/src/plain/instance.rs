@@ -9,6 +9,7 @@ use crate::{
     patience::{Departure, Patience},
     pool::Replay,
     refusal::Refusal,
+    table::Bounds,
     tally::Outcome,
     ticket::Ticket,
     upstream::{Link, Upstream},
@@ -84,7 +85,7 @@ pub(super) async fn ask<T>(
                 }
             },
         };
-        match try_once(worker, lane, link, upstream, patience, asked).await {
+        match try_once(worker, ticket.bounds(), link, upstream, patience, asked).await {
             Ok(begun) => return Ok(begun),
             Err(Failed::Broken { unsent, unanswered })
                 if left > 0 && (unsent || reused && unanswered) && lane.may_try_again() =>
@@ -97,8 +98,7 @@ pub(super) async fn ask<T>(
                 return Err(Refusal::Reset(service.key.clone()));
             }
             Err(Failed::Overdue(Overdue::Silent)) => {
-                ticket.settle(Outcome::Timeout);
-                return Err(Refusal::Timeout(service.key.clone(), service.traffic.response_timeout));
+                return Err(ticket.silent());
             }
             Err(Failed::Overdue(Overdue::Drained)) => {
                 ticket.cut();
@@ -122,14 +122,15 @@ pub(super) struct Question<F> {
 
 async fn try_once<T>(
     worker: &Rc<Worker>,
-    lane: &Rc<Lane>,
+    bounds: &Bounds,
     mut link: Link,
     upstream: &Upstream,
     patience: &mut Patience,
     asked: &Question<impl Fn(&Answer<'_>) -> T>,
 ) -> Result<Begun<T>, Failed> {
     let mut departure = Departure::new(Leaving::Last);
-    let mut due = Instant::now() + lane.service.traffic.response_timeout.duration();
+    let limit = bounds.response_timeout.value.duration();
+    let mut due = Instant::now() + limit;
     let mut rest = &asked.head[..];
     while !rest.is_empty() {
         let written = poll_fn(|cx| {
@@ -146,7 +147,7 @@ async fn try_once<T>(
             }
         }
     }
-    due = Instant::now() + lane.service.traffic.response_timeout.duration();
+    due = Instant::now() + limit;
     let mut held: Option<Buffer> = None;
     let mut interim = 0;
     loop {

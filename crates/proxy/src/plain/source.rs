@@ -85,7 +85,7 @@ impl Source {
         } else {
             Leaving::Last
         };
-        let idle = ticket.lane().service.traffic.idle_timeout.duration();
+        let idle = ticket.bounds().idle_timeout.value.duration();
         let (worker, departure) = (Rc::clone(worker), Departure::new(leaving));
         let source = Source { worker, link: Some(link), head, ticket, idle, silent_at: None, departure };
         (source, arrived, passed_on)

@@ -10,6 +10,8 @@ use std::borrow::Cow;
 pub(crate) struct Route {
     /// The position of the service in the table.
     pub(super) service: usize,
+    /// The position of what it says itself, among what the routes of its service do. `None`: nothing.
+    pub(crate) own: Option<usize>,
     methods: Vec<Box<str>>,
     headers: Vec<(HeaderName, Option<Box<[u8]>>)>,
     course: Course,
@@ -34,8 +36,9 @@ pub(crate) enum Way {
 }
 
 impl Route {
-    /// `None`: it asks for what cannot be; no such route passes the edge.
-    pub(crate) fn new(service: usize, wanted: &RouteMatch, like: Option<&Regex>) -> Option<Route> {
+    /// `None`: it asks for what cannot be; no such route passes the edge. `at`: where its service is in the table, and what it says
+    /// itself is there.
+    pub(crate) fn new(at: (usize, Option<usize>), wanted: &RouteMatch, like: Option<&Regex>) -> Option<Route> {
         let mut headers = Vec::with_capacity(wanted.headers.len());
         for (name, value) in &wanted.headers {
             let value = value.as_ref().map(|value| value.as_bytes().into());
@@ -55,7 +58,8 @@ impl Route {
             Then::Redirect { to, status } => Course::Redirect(rewriter(to), StatusCode::from_u16(*status).ok()?),
         };
         let methods = wanted.methods.iter().map(|method| method.as_str().into()).collect();
-        Some(Route { service, methods, headers, course })
+        let (service, own) = at;
+        Some(Route { service, own, methods, headers, course })
     }
 
     /// On how much it depends besides host and path.
@@ -143,7 +147,7 @@ mod tests {
         let wanted = RouteMatch { path_is, then: then.clone(), ..RouteMatch::prefix(None, path) };
         assert_eq!(wanted.check(), Ok(()));
         let like = (path_is == PathIs::Pattern).then(|| pattern(path).unwrap());
-        let route = Route::new(0, &wanted, like.as_ref()).unwrap();
+        let route = Route::new((0, None), &wanted, like.as_ref()).unwrap();
         let lines = targets.iter().map(|target| match route.way(target) {
             Way::Carry => format!("{target} → as it is\n"),
             Way::As(to) => format!("{target} → {to}\n"),

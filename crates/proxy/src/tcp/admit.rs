@@ -37,8 +37,8 @@ pub(super) async fn admit(
             worker.counts.unrouted.increment();
             return None;
         }
-        if let (None, Some(limiter)) = (&waiting, &lane.service.limiter)
-            && limiter.pass(peer, began).is_err()
+        if let (None, Some(limiter)) = (&waiting, &lane.service.bounds.of(None).limiter)
+            && limiter.value.pass(peer, began).is_err()
         {
             worker.counts.limited.increment();
             return None;

@@ -26,7 +26,7 @@ use tokio::{io::AsyncWrite as _, net::TcpStream};
 /// It is answered with the first bytes that come from the instance. One that ends without them is answered, too, if the
 /// client was done first: there are protocols in which nothing ever comes back.
 pub(super) async fn carry(worker: &Rc<Worker>, client: TcpStream, instance: TcpStream, ticket: Ticket) {
-    let idle = ticket.lane().service.traffic.idle_timeout.duration();
+    let idle = ticket.bounds().idle_timeout.value.duration();
     let lifeline = Lifeline::new(idle, Leaving::Spread(worker.random.next()));
     let buffers = Rc::clone(&worker.buffers);
     let mut pair = Pair { client, instance, up: Flow::default(), down: Flow::default(), ticket, lifeline, buffers };

@@ -22,6 +22,7 @@ mod hostile;
 mod http2;
 mod origins;
 mod parted;
+mod route_bounds;
 mod routing;
 mod sharing;
 mod smuggling;

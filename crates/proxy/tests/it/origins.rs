@@ -15,7 +15,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::sleep};
 use tokio_rustls::TlsConnector;
 
 /// A rig that was told these settings.
-async fn told(settings: &Settings) -> Rig {
+pub(crate) async fn told(settings: &Settings) -> Rig {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("proxy.json");
     fs::write(&path, serde_json::to_vec(settings).unwrap()).unwrap();
@@ -112,7 +112,8 @@ async fn a_tls_handshake_follows_the_header_of_a_balancer() {
     assert!(seen.contains("x-forwarded-proto: https\n"), "{seen}");
 }
 
-fn log(dir: &Path, format: LogFormat) -> AccessLog {
+/// A log of every request in a directory.
+pub(crate) fn log(dir: &Path, format: LogFormat) -> AccessLog {
     AccessLog { file: dir.join("access.log"), format, sample: Ratio::ONE, size: Bytes::mib(1), query: false }
 }
 
@@ -123,7 +124,7 @@ async fn appears(path: &Path) {
 }
 
 /// The lines of a log, once there are so many.
-async fn lines(path: &Path, count: usize) -> Vec<String> {
+pub(crate) async fn lines(path: &Path, count: usize) -> Vec<String> {
     let read = async {
         loop {
             let text = fs::read_to_string(path).unwrap_or_default();

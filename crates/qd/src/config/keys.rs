@@ -158,6 +158,8 @@ pub(super) const SERVICE: &[Key<Service>] = &[
               specific route wins. A table says more: { at = \"host/path\", exact = true, methods = [\"GET\"], headers = { \"x-beta\" = \"1\" } },\n\
               or pattern = \"^/users/([0-9]+)$\" instead of a path. It may say what becomes of the requests, too: rewrite = \"/v2\" is what an\n\
               instance sees in the place of what was matched; redirect = \"https://example.com/\" is where clients are sent (status = 308).\n\
+              And what is its own: name = \"upload\", by which its requests are counted; response_timeout, idle_timeout, max_body,\n\
+              client_rate, concurrency, in the place of what is said for the service under `traffic`.\n\
               Without it: none, as for a worker.",
         shows: Shows::Example(r#"["shop.localhost", "shop.example.com/api", "/"]"#),
         set: read_routes,

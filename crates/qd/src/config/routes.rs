@@ -5,8 +5,9 @@ use super::{
     key::{Key, Shows, read},
     node::Node,
     problem::{Fault, Faults},
+    values::concurrency,
 };
-use model::{PathIs, RouteMatch, Then};
+use model::{PathIs, RouteBounds, RouteMatch, RouteName, Then, check_together};
 use std::collections::BTreeMap;
 use toml::de::DeValue;
 
@@ -23,6 +24,11 @@ pub(super) fn read_routes(service: &mut Service, node: &Node<'_>, faults: &mut F
             service.spec.routes.push(route);
             service.route_places.push(item.at.clone());
         }
+    }
+    if let Err((position, error)) = check_together(&service.spec.routes)
+        && let Some(at) = service.route_places.get(position)
+    {
+        faults.0.push(Fault::new(at.clone(), error.to_string(), ""));
     }
 }
 
@@ -49,6 +55,8 @@ struct Draw {
     rewrite: Option<String>,
     redirect: Option<String>,
     status: Option<u32>,
+    name: Option<RouteName>,
+    own: RouteBounds,
 }
 
 const ROUTE: &[Key<Draw>] = &[
@@ -100,7 +108,47 @@ const ROUTE: &[Key<Draw>] = &[
         shows: Shows::Default("308"),
         set: |d, v, f| f.put(&mut d.status, v.integer(301..=308).map(Some)),
     },
+    Key {
+        name: "name",
+        doc: "What its requests are counted by in metrics, and called in the access log. Several routes may have the same.",
+        shows: Shows::Example(r#""upload""#),
+        set: |d, v, f| f.put(&mut d.name, name(v).map(Some)),
+    },
+    Key {
+        name: "response_timeout",
+        doc: "How long an instance may take until it begins to answer, instead of what is said for the service; so the others.",
+        shows: Shows::Example(r#""5m""#),
+        set: |d, v, f| f.put(&mut d.own.response_timeout, v.span().map(Some)),
+    },
+    Key {
+        name: "idle_timeout",
+        doc: "How long a streaming body, WebSocket or event stream may be silent.",
+        shows: Shows::Example(r#""1h""#),
+        set: |d, v, f| f.put(&mut d.own.idle_timeout, v.span().map(Some)),
+    },
+    Key {
+        name: "max_body",
+        doc: "The largest request body accepted.",
+        shows: Shows::Example(r#""5 GiB""#),
+        set: |d, v, f| f.put(&mut d.own.max_body, v.bytes().map(Some)),
+    },
+    Key {
+        name: "client_rate",
+        doc: "How many requests each client address may send by it.",
+        shows: Shows::Example(r#""10/s""#),
+        set: |d, v, f| f.put(&mut d.own.client_rate, v.rate().map(Some)),
+    },
+    Key {
+        name: "concurrency",
+        doc: "How many of its requests may be under way at once, or \"adaptive\".",
+        shows: Shows::Example("20"),
+        set: |d, v, f| f.put(&mut d.own.concurrency, concurrency(v).map(Some)),
+    },
 ];
+
+fn name(node: &Node<'_>) -> Result<RouteName, Fault> {
+    RouteName::new(node.text("a name such as \"upload\"")?).map_err(|error| node.fault(error.to_string(), ""))
+}
 
 fn read_headers(draw: &mut Draw, node: &Node<'_>, faults: &mut Faults) {
     let entries = match node.table() {
@@ -150,6 +198,7 @@ impl Draw {
             }
             (None, None, None) => Then::Carry,
         };
+        (route.name, route.own) = (self.name, self.own);
         route.check().map_err(|error| node.fault(error.to_string(), ""))?;
         Ok(route)
     }

@@ -158,7 +158,12 @@ fn addresses(routes: &[RouteMatch], proxy: Option<&ProxyView>) -> Vec<String> {
         // Certificates are for hosts.
         (None, _) => format!("http://{any}{}{}", port(address, 80), path(route)),
     };
-    routes.iter().filter(|route| !matches!(route.then, Then::Redirect { .. })).map(url).collect()
+    let carried = routes.iter().filter(|route| !matches!(route.then, Then::Redirect { .. }));
+    let named = |route: &RouteMatch| match &route.name {
+        Some(name) => format!("{} ({name})", url(route)),
+        None => url(route),
+    };
+    carried.map(named).collect()
 }
 
 fn instance(view: &InstanceView, now: Time, ink: Ink) -> String {

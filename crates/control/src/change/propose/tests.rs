@@ -360,6 +360,14 @@ fn what_could_never_run_is_refused() {
         expect!["Invalid: shop: the route path `shop` does not begin with `/`"],
     );
     check(
+        |s| {
+            let named = |path: &str| RouteMatch { name: "up".parse().ok(), ..RouteMatch::prefix(None, path) };
+            s.routes = vec![named("/a"), named("/b")];
+            s.routes[1].own.max_body = Some(model::Bytes::mib(1));
+        },
+        expect!["Invalid: shop: another route is named up, too, and has other limits: those of one name share them"],
+    );
+    check(
         |s| s.tcp = vec!["127.0.0.1:0".parse().unwrap()],
         expect![
             "Invalid: shop: nobody could know the port of tcp://127.0.0.1:0; name the port that clients connect to, such as 127.0.0.1:5432"
@@ -391,6 +399,61 @@ fn services_that_exchange_routes_are_refused_and_a_chain_is_put_in_order() {
     let entries = b.command(apply([("a", on("/b")), ("b", on("/c")), ("c", on("/d"))])).unwrap();
     let order: Vec<_> = entries.iter().filter_map(|e| e.at.as_deref()).collect();
     assert_eq!((order[0], order[3], order[6]), ("c", "b", "a"), "each gives up its route before another takes it");
+}
+
+#[test]
+fn a_plan_lists_the_routes_that_differ_and_no_others() {
+    let mut b = Bench::new();
+    let many = |change: &dyn Fn(&mut Vec<RouteMatch>)| {
+        let mut shop = spec("shop");
+        shop.routes = (0..20).map(|n| RouteMatch::prefix(None, &format!("/{n}"))).collect();
+        change(&mut shop.routes);
+        apply([("shop", shop)])
+    };
+    b.command(many(&|_| {})).unwrap();
+    b.settle();
+    let step = |b: &Bench, change: &dyn Fn(&mut Vec<RouteMatch>)| {
+        let plan = plan(&b.state, &b.observed, &b.policy, &b.request(many(change))).unwrap();
+        plan.changes[0].steps[0].what.clone()
+    };
+    let said = [
+        step(&b, &|routes| routes[15].own.max_body = Some(model::Bytes::mib(5))),
+        step(&b, &|routes| routes[3].name = "three".parse().ok()),
+        step(&b, &|routes| drop(routes.pop())),
+        step(&b, &|routes| routes.push(RouteMatch::prefix(None, "/more"))),
+        step(&b, &|routes| routes.swap(0, 1)),
+    ];
+    expect![[r#"
+        answer on /15 (max_body 5 MiB) instead of /15
+        answer on /3 named three instead of /3
+        no longer answer on /19
+        answer on /more, too
+        answer on /1, /0, /2, /3, /4, /5, /6, /7, and 12 more instead of /0, /1, /2, /3, /4, /5, /6, /7, and 12 more"#]]
+    .assert_eq(&said.join("\n"));
+}
+
+#[test]
+fn names_of_routes_are_bounded_in_all() {
+    let mut b = Bench::new();
+    let service = |n: usize| {
+        let mut one = spec("x");
+        let named = |r: usize| RouteMatch {
+            name: format!("r{r}").parse().ok(),
+            ..RouteMatch::prefix(None, &format!("/{n}/{r}"))
+        };
+        one.routes = (0..100).map(named).collect();
+        one
+    };
+    for n in 0..10 {
+        b.command(apply([(format!("s{n}").as_str(), service(n))])).unwrap();
+        b.settle();
+    }
+    expect![
+        "Invalid: 1100 names for routes, those of all services together, are too many to count by; use at most 1000: several routes may have the same name"
+    ]
+    .assert_eq(&b.refusal(apply([("s10", service(10))])));
+    let same = b.command(apply([("s3", service(3))]));
+    assert!(same.is_ok(), "what is declared anew is counted once");
 }
 
 #[test]
