@@ -54,7 +54,8 @@ struct Answered {
     status: u16,
     bytes: u64,
     outcome: Option<Outcome>,
-    by: Option<(ServiceKey, ReleaseId)>,
+    service: Option<ServiceKey>,
+    release: Option<ReleaseId>,
     instance: Option<InstanceId>,
     route: Option<RouteName>,
     /// Which bound was met, and who has set it.
@@ -105,9 +106,10 @@ impl Record {
         self.answered.bytes += bytes as u64;
     }
 
-    /// It came by a route of this name.
-    pub(crate) fn route(&mut self, name: Option<&RouteName>) {
-        self.answered.route = name.cloned();
+    /// It is one for this service, by a route of this name or of none.
+    pub(crate) fn found(&mut self, service: &ServiceKey, route: Option<&RouteName>) {
+        self.answered.service = Some(service.clone());
+        self.answered.route = route.cloned();
     }
 
     /// It was not answered, for this.
@@ -125,7 +127,6 @@ impl Record {
     ) {
         let (service, (arm, own)) = (&lane.service, of);
         let bounds = service.bounds.of(own);
-        self.route(bounds.name());
         self.answered.outcome = Some(outcome);
         if outcome == Outcome::Timeout {
             // Either nothing had come, or no more.
@@ -137,7 +138,7 @@ impl Record {
         if self.answered.status == 0 {
             self.answered.status = outcome.status();
         }
-        self.answered.by = service.arms.get(arm).map(|arm| (service.key.clone(), arm.release));
+        self.answered.release = service.arms.get(arm).map(|arm| arm.release);
         self.answered.instance = instance;
     }
 
@@ -224,7 +225,7 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn of(record: &'a Record, took: Duration) -> Line<'a> {
-        let Answered { status, bytes, outcome, by, instance, route, bound } = &record.answered;
+        let Answered { status, bytes, outcome, service, release, instance, route, bound } = &record.answered;
         Line {
             time: format!("{:.3}", record.at),
             client: &record.client,
@@ -236,8 +237,8 @@ impl<'a> Line<'a> {
             bytes: *bytes,
             ms: (took.as_secs_f64() * 1e6).round() / 1e3,
             outcome: outcome.map_or("ours", Outcome::name),
-            service: by.as_ref().map(|(service, _)| service.to_string()),
-            release: by.as_ref().map(|(_, release)| release.to_string()),
+            service: service.as_ref().map(ToString::to_string),
+            release: release.map(|release| release.to_string()),
             instance: instance.map(|instance| instance.to_string()),
             route: route.as_ref().map(RouteName::as_str),
             bound: bound.map(|(bound, _)| bound),

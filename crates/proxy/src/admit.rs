@@ -87,6 +87,9 @@ pub(crate) async fn admit(
         let (lane, route) = find(&lanes, request)?;
         let (service, own) = (&lane.service, route.own);
         let bounds = service.bounds.of(own);
+        if let Some(record) = record {
+            record.found(&service.key, bounds.name());
+        }
         let mut turned_away = |refusal: Refusal| lane.turned_away(own, refusal, record.as_deref_mut());
         let rewritten = pass_by(lane, route, request, origin).map_err(&mut turned_away)?;
         if let (None, Some(limiter)) = (&waiting, &bounds.limiter) {
@@ -243,7 +246,6 @@ impl Lane {
             route.turn_away(&refusal);
         }
         if let Some(record) = record {
-            record.route(self.service.bounds.of(own).name());
             record.refused(&refusal);
         }
         refusal

@@ -111,7 +111,7 @@ async fn a_body_may_be_as_large_as_the_route_says() {
     let on = " on its route small";
     assert_eq!((carried, framed), (refused(3, on), refused(3, on)));
     // Also where it is found out on the way.
-    let chunked = "POST /count HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n";
+    let chunked = "POST /count HTTP/1.1\r\nhost: h\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n";
     let answer = rig.raw(chunked.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413") && answer.contains(on), "{answer}");
     let is_counted = |report: &ProxyReport| counted(report, "small").is_some_and(|t| t.too_large == 2);
@@ -213,20 +213,20 @@ async fn the_access_log_has_the_name_of_the_route_and_the_bound_that_was_met() {
         rig.get(path).await;
     }
     rig.open(Request::post("/count"), full("four")).await;
-    let chunked = "POST /count HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n";
+    let chunked = "POST /count HTTP/1.1\r\nhost: h\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n";
     rig.raw(chunked.as_bytes()).await;
     let written = lines(&terms.file, 5).await;
     let seen = written.iter().map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let of = |name: &str| line.get(name).map_or_else(|| "-".to_owned(), |value| value.to_string().replace('"', ""));
-        ["status", "outcome", "route", "bound", "bound_by"].map(of).join(" ")
+        ["status", "outcome", "service", "route", "bound", "bound_by"].map(of).join(" ")
     });
     let expected = [
-        "504 timeout slow response_timeout route",
-        "429 ours slow client_rate route",
-        "200 answered - - -",
-        "413 ours - max_body service",
-        "413 cancelled - max_body service",
+        "504 timeout shop slow response_timeout route",
+        "429 ours shop slow client_rate route",
+        "200 answered shop - - -",
+        "413 ours shop - max_body service",
+        "413 cancelled shop - max_body service",
     ];
     assert_eq!(seen.collect::<Vec<_>>(), expected);
 }

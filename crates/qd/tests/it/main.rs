@@ -34,6 +34,7 @@ mod machine;
 mod output;
 mod peers;
 mod rollouts;
+mod routes;
 mod secrets;
 mod steering;
 mod streams;

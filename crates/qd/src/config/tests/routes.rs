@@ -218,7 +218,7 @@ fn more_names_than_are_counted_by_are_refused_where_the_first_too_many_stands() 
         &format!("[services.shop]\nroutes = [\n{}]\n", routes(101)),
         expect![[r#"
             more than 100 names for the routes of one service are too many to count by
-             --> quarterdeck.toml:103:1
+               --> quarterdeck.toml:103:1
                 |
             103 | { at = "/100", name = "r100" },
                 | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
