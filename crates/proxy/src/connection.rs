@@ -247,7 +247,7 @@ async fn http1(client: Rc<Client>, io: ClientIo) {
     let worker = Rc::clone(&client.worker);
     let service = service_fn({
         let client = Rc::clone(&client);
-        move |request| forward::serve(Rc::clone(&client), request)
+        move |request| Box::pin(forward::serve(Rc::clone(&client), request))
     });
     let mut builder = http1::Builder::new();
     // The client's pace is watched by its socket.
@@ -294,7 +294,8 @@ async fn http2(client: Rc<Client>, io: ClientIo) {
     let worker = Rc::clone(&client.worker);
     let limits = &worker.shared.limits;
     let streams = client.streams().clone();
-    let service = service_fn(move |request| forward::serve(Rc::clone(&client), request));
+    // Boxed: hyper moves what answers a request several times.
+    let service = service_fn(move |request| Box::pin(forward::serve(Rc::clone(&client), request)));
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())

@@ -153,10 +153,16 @@ async fn carry(
     let Assigned { mut ticket, arm, set_cookie, rewritten, key, found } =
         admit(client, &asked, &origin, began, record).await?;
     let lane = Rc::clone(ticket.lane());
+    if lane.service.is_plain() && Parted::is_plain(&request) {
+        let asked = Parted { request: &request, host: &host, origin: &origin, rewritten: rewritten.as_deref() };
+        let mut response = plain::answer(worker, &lane, (arm, key), ticket, &asked).await?;
+        set_cookie.map(|cookie| response.headers_mut().append(SET_COOKIE, cookie));
+        return Ok(response);
+    }
     let traffic = &lane.service.traffic;
     let accepted = if traffic.compress { Coding::accepted(asked.fields(&ACCEPT_ENCODING)) } else { None };
     let found = match found {
-        Some(Found::Fetch(fetch)) => Some(fetch.join().await),
+        Some(Found::Fetch(fetch)) => Some(Box::pin(fetch.join()).await),
         other => other,
     };
     if let Some(Found::Fetch(fetch)) = &found {
@@ -193,12 +199,6 @@ async fn carry(
         }
         other => other,
     };
-    if lane.service.is_plain() && wanted.is_none() && body.is_end_stream() && Parted::is_plain(&head) {
-        let asked = Parted { head: &head, host: &host, origin: &origin, rewritten: rewritten.as_deref() };
-        let mut response = plain::answer(worker, &lane, (arm, key), ticket, &asked).await?;
-        set_cookie.map(|cookie| response.headers_mut().append(SET_COOKIE, cookie));
-        return Ok(response);
-    }
     outgoing(client, &lane, &mut head, &host, &origin, wanted, rewritten);
     if let Some(Found::Fetch(fetch)) = &found {
         fetch.ask(&mut head.headers);
@@ -214,7 +214,8 @@ async fn carry(
         (RequestBody::Upload(upload), Some(progress))
     };
     let request = Request::from_parts(head, body);
-    let sent = match send(worker, &lane, (arm, key), ticket, protocol, request, progress).await {
+    // In a place of its own, as what else only some need: the others would carry room for it.
+    let sent = match Box::pin(send(worker, &lane, (arm, key), ticket, protocol, request, progress)).await {
         Ok(sent) => sent,
         Err(refusal) => {
             let stale = |fetch: &Fetch| fetch.on_error(cache::Status::Unreachable);

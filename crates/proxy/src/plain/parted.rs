@@ -20,10 +20,10 @@ use crate::{
     worker::Worker,
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE},
-    request::Parts,
 };
+use hyper::body::{Body as _, Incoming};
 use std::rc::Rc;
 
 /// What in a head takes the longer way.
@@ -31,7 +31,7 @@ const UNUSUAL: [&HeaderName; 6] = [&CONNECTION, &CONTENT_LENGTH, &EXPECT, &TE, &
 
 /// A plain request in parts, and whom it is for.
 pub(crate) struct Parted<'a> {
-    pub(crate) head: &'a Parts,
+    pub(crate) request: &'a Request<Incoming>,
     pub(crate) host: &'a HeaderValue,
     pub(crate) origin: &'a Origin,
     /// The path and query that an instance is asked for instead of the client's.
@@ -39,26 +39,27 @@ pub(crate) struct Parted<'a> {
 }
 
 impl Parted<'_> {
-    /// Whether it is plain. It has no body.
-    pub(crate) fn is_plain(head: &Parts) -> bool {
-        request::is_plain(head.method.as_str()) && !UNUSUAL.iter().any(|name| head.headers.contains_key(*name))
+    /// Whether it is plain.
+    pub(crate) fn is_plain(request: &Request<Incoming>) -> bool {
+        let is_usual = |headers: &HeaderMap| !UNUSUAL.iter().any(|name| headers.contains_key(*name));
+        request.body().is_end_stream() && request::is_plain(request.method().as_str()) && is_usual(request.headers())
     }
 
     /// The head as an instance is sent it.
     fn forwarded(&self, lane: &Lane, worker: &Worker) -> Vec<u8> {
-        let Parted { head, host, origin, rewritten } = self;
-        let edits = &lane.service.request_edits;
-        let asked = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let room = head.headers.len() * 64;
-        let mut out = request::begin(head.method.as_str(), rewritten.unwrap_or(asked), host.as_bytes(), room);
+        let Parted { request, host, origin, rewritten } = self;
+        let (edits, headers) = (&lane.service.request_edits, request.headers());
+        let asked = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let room = headers.len() * 64;
+        let mut out = request::begin(request.method().as_str(), rewritten.unwrap_or(asked), host.as_bytes(), room);
         let goes_on = |name: &str| !is_hop_by_hop(name) && !is_said_by_us(name) && !edits.concern(name);
-        for (name, value) in head.headers.iter().filter(|(name, _)| **name != HOST && **name != COOKIE) {
+        for (name, value) in headers.iter().filter(|(name, _)| **name != HOST && **name != COOKIE) {
             if goes_on(name.as_str()) {
                 field::write(&mut out, name.as_str(), value.as_bytes());
             }
         }
-        write_cookies(&mut out, &head.headers, edits);
-        let is_traced = head.headers.contains_key("traceparent");
+        write_cookies(&mut out, headers, edits);
+        let is_traced = headers.contains_key("traceparent");
         let trace = if is_traced { None } else { Some(traceparent(&worker.random)) };
         request::end(&mut out, host.as_bytes(), origin, trace, edits);
         out
@@ -92,7 +93,7 @@ pub(crate) async fn answer(
     let edits = &lane.service.response_edits;
     let question = Question {
         head: asked.forwarded(lane, worker),
-        to_head: asked.head.method == http::Method::HEAD,
+        to_head: *asked.request.method() == Method::HEAD,
         pass_on: |answer: &Answer<'_>| parted(answer, edits),
     };
     let mut patience = Patience::new();
