@@ -7,7 +7,7 @@ use model::{
     ServiceSpec, Span, Time, Verdict,
 };
 use policy::Policy;
-use std::{error::Error, time::Instant};
+use std::{error::Error, net::SocketAddr, time::Instant};
 
 const SERVICES: usize = 200;
 const ENTRIES: usize = 300_000;
@@ -78,7 +78,7 @@ fn written() -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
             id: i.id,
             attempt: i.attempt,
             phase: Phase::Ready,
-            address: Some(([127, 0, 0, 1], 20_000 + (i.id.0 % 40_000) as u16).into()),
+            address: Some(SocketAddr::from(([127, 0, 0, 1], 20_000 + (i.id.0 % 40_000) as u16)).into()),
             since: now,
         }));
         let open: Vec<ChangeId> = state.changes.values().filter(|c| c.phase.is_open()).map(|c| c.id).collect();
@@ -109,6 +109,7 @@ fn good() -> Evidence {
 fn spec(name: &ServiceName) -> ServiceSpec {
     let run = RunSpec {
         command: vec!["bin/server".to_owned(), "--port=$PORT".to_owned()],
+        listen: Default::default(),
         env: [("DATABASE".to_owned(), "postgres://db.internal/shop".to_owned())].into(),
         secrets: None,
         ready: Default::default(),

@@ -9,10 +9,9 @@ mod placement;
 
 use crate::{Draft, Entry, Observed, State, fact};
 pub(crate) use actions::{longest_stop, plan};
-use model::{Exit, InstanceId, InstanceSeen, Phase, ReleaseId, ServiceKey, Span, Time};
+use model::{Address, Exit, InstanceId, InstanceSeen, Phase, ReleaseId, ServiceKey, Span, Time};
 pub(crate) use placement::settle;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 
 /// The wait before the first restart; doubled for each exit in a row.
 const RESTART_DELAY: Span = Span(500);
@@ -57,7 +56,7 @@ pub enum Condition {
         /// Since when.
         since: Time,
         /// Where it listens.
-        address: Option<SocketAddr>,
+        address: Option<Address>,
     },
     /// Was ready, is not now.
     Unready {
@@ -138,9 +137,9 @@ impl Instance {
     }
 
     /// Where it takes requests: only when it is ready and meant to stay.
-    pub fn endpoint(&self) -> Option<SocketAddr> {
+    pub fn endpoint(&self) -> Option<&Address> {
         match &self.condition {
-            Condition::Ready { address, .. } if self.retired.is_none() => *address,
+            Condition::Ready { address, .. } if self.retired.is_none() => address.as_ref(),
             Condition::Ready { .. }
             | Condition::Starting { .. }
             | Condition::Unready { .. }
@@ -201,7 +200,7 @@ pub enum Fact {
         /// Which one.
         instance: InstanceId,
         /// Where it listens.
-        address: Option<SocketAddr>,
+        address: Option<Address>,
     },
     /// Its readiness check fails.
     Unready {
@@ -353,7 +352,7 @@ fn next_fact(state: &State, i: &Instance, seen: Option<&InstanceSeen>, now: Time
         (Phase::Failed(why), _) => Some(Fact::Failed { instance, why: cut(why), restart_at }),
         (_, Condition::Condemned { .. }) => None,
         (Phase::Ready, Condition::Ready { .. }) => None,
-        (Phase::Ready, _) => Some(Fact::Ready { instance, address: seen.address }),
+        (Phase::Ready, _) => Some(Fact::Ready { instance, address: seen.address.clone() }),
         (Phase::Unready(why), Condition::Ready { .. }) => Some(Fact::Unready { instance, why: cut(why) }),
         (Phase::Stopping, Condition::Ready { .. }) => {
             Some(Fact::Unready { instance, why: "it was told to stop".to_owned() })
@@ -425,7 +424,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
     match fact {
         Fact::Placed { .. } | Fact::Gone { .. } => {}
         Fact::Halted { .. } => i.condition = Condition::Ended { since: now, restart_at: now },
-        Fact::Ready { address, .. } => i.condition = Condition::Ready { since: now, address: *address },
+        Fact::Ready { address, .. } => i.condition = Condition::Ready { since: now, address: address.clone() },
         Fact::Unready { why, .. } => i.condition = Condition::Unready { since: now, why: why.clone() },
         Fact::Condemned { why, .. } => i.condition = Condition::Condemned { since: now, why: why.clone() },
         Fact::Ended { exit, restart_at, .. } => {

@@ -25,7 +25,7 @@ fn routes(state: &State, key: &ServiceKey) -> Option<ServiceRoutes> {
 
 fn arm(state: &State, release: ReleaseId, role: ArmRole, weight: Ratio) -> Arm {
     let endpoints =
-        state.instances_of(release).filter_map(|i| Some(Endpoint { instance: i.id, address: i.endpoint()? }));
+        state.instances_of(release).filter_map(|i| Some(Endpoint { instance: i.id, address: i.endpoint()?.clone() }));
     Arm { release, role, weight, endpoints: endpoints.collect() }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn spec(name: &str) -> ServiceSpec {
     ServiceSpec {
         run: RunSpec {
             command: vec!["serve".to_owned()],
+            listen: Default::default(),
             env: Default::default(),
             secrets: None,
             ready: Default::default(),

@@ -7,8 +7,8 @@ use crate::{
     release,
 };
 use model::{
-    Certificate, ChangeId, ClosedAddress, Digest, Evidence, InstanceId, Ratio, ReleaseId, RouteMatch, ServiceKey, Span,
-    Strategy, Tally, Time, Verdict,
+    Address, Certificate, ChangeId, ClosedAddress, Digest, Evidence, InstanceId, Ratio, ReleaseId, RouteMatch,
+    ServiceKey, Span, Strategy, Tally, Time, Verdict,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,7 @@ pub struct InstanceView {
     /// What keeps it from being ready; empty when nothing does.
     pub detail: String,
     /// Where it listens.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Address>,
     /// Which run of it.
     pub attempt: u32,
 }
@@ -268,7 +268,7 @@ fn instance(observed: &Observed, i: &Instance) -> InstanceView {
         condition: if i.retired.is_some() { "draining" } else { i.condition.word() }.to_owned(),
         since: i.retired.map_or(i.condition.since(), |r| r.at),
         detail: if i.is_ready() || i.retired.is_some() { String::new() } else { i.waiting_for(observed) },
-        address: i.endpoint().or(seen.and_then(|s| s.address)),
+        address: i.endpoint().or(seen.and_then(|s| s.address.as_ref())).cloned(),
         attempt: i.attempt,
     }
 }

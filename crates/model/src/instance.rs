@@ -1,9 +1,9 @@
 //! One running copy of a release: what a driver is asked to run, and what it sees.
 
-use crate::{Digest, InstanceId, ReleaseId, RunSpec, ServiceKey, Time};
+use crate::{Address, Digest, InstanceId, ReleaseId, RunSpec, ServiceKey, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{fmt, net::SocketAddr};
+use std::fmt;
 
 /// What a driver needs to run one instance.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -31,8 +31,8 @@ pub struct InstanceSeen {
     pub attempt: u32,
     /// How it is.
     pub phase: Phase,
-    /// Where it listens, once a port was given to it.
-    pub address: Option<SocketAddr>,
+    /// Where it listens, once a port or a socket was given to it.
+    pub address: Option<Address>,
     /// When it entered this phase.
     pub since: Time,
 }

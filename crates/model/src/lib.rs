@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod actor;
+pub mod address;
 pub mod certificate;
 pub mod claim;
 pub mod digest;
@@ -32,6 +33,7 @@ pub mod wire;
 
 pub use action::Action;
 pub use actor::{Actor, ActorKind};
+pub use address::{Address, NotAnAddress};
 pub use certificate::{Certificate, Standing, Validity};
 pub use claim::Claim;
 pub use digest::Digest;
@@ -50,7 +52,7 @@ pub use rollout::{AbsoluteLimit, Judgement, OnDeadline, RolloutSpec, Strategy};
 pub use route::{Arm, ArmRole, Endpoint, Guard, RouteTable, ServiceRoutes, Sticky};
 pub use route_bounds::{MOST_NAMED_ROUTES, MOST_RATED_ROUTES, RouteBounds, check_together};
 pub use route_match::{PathIs, RouteError, RouteMatch, Then, pattern};
-pub use service::{Balance, Check, Concurrency, Limits, Probe, Protocol, RunSpec, ServiceSpec, TrafficSpec};
+pub use service::{Balance, Check, Concurrency, Limits, Listen, Probe, Protocol, RunSpec, ServiceSpec, TrafficSpec};
 pub use time::{Span, Time};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The route table: everything the data plane knows. Immutable, replaced as a whole, ordered by generation.
 
 use crate::{
-    ArmFigures, ChangeId, InstanceId, Judgement, Purge, Ratio, ReleaseId, RouteMatch, ServiceKey, TrafficSpec,
+    Address, ArmFigures, ChangeId, InstanceId, Judgement, Purge, Ratio, ReleaseId, RouteMatch, ServiceKey, TrafficSpec,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,12 +73,12 @@ pub struct Arm {
 }
 
 /// An instance that may get requests.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Endpoint {
     /// Which instance.
     pub instance: InstanceId,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 /// A test the data plane evaluates itself, so that it can stop exposing users without asking anyone. It trips at most

@@ -30,10 +30,14 @@ pub struct ServiceSpec {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RunSpec {
     /// Program and arguments. Empty: the artifact is one executable and is run without arguments. A relative program
-    /// is sought in the release first, then in `PATH`. `$PORT` and `${PORT}` are replaced in every argument. The word
-    /// `@files` in the place of a program: Quarterdeck serves the directory of the release that comes after it.
+    /// is sought in the release first, then in `PATH`. `$PORT` and `${PORT}` are replaced in every argument, or `$SOCKET`
+    /// and `${SOCKET}`. The word `@files` in the place of a program: Quarterdeck serves the directory of the release that
+    /// comes after it.
     #[serde(default)]
     pub command: Vec<String>,
+    /// Where an instance listens.
+    #[serde(default, skip_serializing_if = "Listen::is_port")]
+    pub listen: Listen,
     /// Plain environment variables. Recorded in the ledger: not for secrets.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -56,6 +60,23 @@ pub struct RunSpec {
     /// The operating-system user to run as. `None`: `nobody` when Quarterdeck runs as root, else Quarterdeck's own.
     #[serde(default)]
     pub user: Option<String>,
+}
+
+/// What an instance listens on, as it is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Listen {
+    /// A port of this machine alone, told as `PORT`.
+    #[default]
+    Port,
+    /// A Unix socket that nobody else may reach, told as `SOCKET`.
+    Socket,
+}
+
+impl Listen {
+    fn is_port(&self) -> bool {
+        *self == Listen::Port
+    }
 }
 
 /// A repeated check of one instance.
@@ -83,7 +104,7 @@ impl Default for Probe {
 pub enum Check {
     /// See it running, and nothing more: for a service without a port.
     Started,
-    /// Connect to the port.
+    /// Connect to where it listens.
     Tcp,
     /// GET this path and see a status from 200 to 399.
     Http(String),

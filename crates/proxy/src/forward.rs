@@ -318,7 +318,7 @@ pub(crate) async fn send(
 /// Tells the operator that an instance could not be connected to.
 pub(crate) fn tell_unreachable(worker: &Worker, lane: &Lane, upstream: &Upstream, error: &io::Error) {
     if let Some(withheld) = worker.trouble.pass() {
-        let (service, instance, address) = (&lane.service.key, upstream.endpoint.instance, upstream.endpoint.address);
+        let (service, instance, address) = (&lane.service.key, upstream.endpoint.instance, &upstream.endpoint.address);
         tracing::warn!(%service, %instance, %address, %error, withheld, "no connection to an instance");
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     tally::{ReleaseCounts, RouteCounts},
     upstream::Upstream,
 };
-use model::{InstanceId, ReleaseId, RouteName, ServiceKey, Span};
+use model::{Address, InstanceId, ReleaseId, RouteName, ServiceKey, Span};
 use std::{
     cell::Cell,
     collections::BTreeMap,
@@ -35,7 +35,7 @@ pub(crate) struct Lanes {
     releases: BTreeMap<(ServiceKey, ReleaseId), Arc<ReleaseCounts>>,
     routes: BTreeMap<(ServiceKey, RouteName), Arc<RouteCounts>>,
     /// With how long connections may go on after the endpoint has left the table.
-    upstreams: BTreeMap<(InstanceId, SocketAddr), (Rc<Upstream>, Span)>,
+    upstreams: BTreeMap<(InstanceId, Address), (Rc<Upstream>, Span)>,
 }
 
 /// One service.
@@ -75,10 +75,10 @@ impl Lanes {
                 let counts = self.releases.get(&id).or_else(|| next.releases.get(&id)).cloned();
                 let counts = counts.unwrap_or_else(|| shared.registry.release(&service.key, arm.release));
                 let upstreams = arm.endpoints.iter().map(|endpoint| {
-                    let id = (endpoint.instance, endpoint.address);
+                    let id = (endpoint.instance, endpoint.address.clone());
                     let known = self.upstreams.get(&id).or_else(|| next.upstreams.get(&id));
                     let upstream = known.map(|(upstream, _)| Rc::clone(upstream)).unwrap_or_else(|| {
-                        Rc::new(Upstream::new(*endpoint, shared.registry.instance(endpoint.instance), now))
+                        Rc::new(Upstream::new(endpoint.clone(), shared.registry.instance(endpoint.instance), now))
                     });
                     if let Some(switch) = &service.guard {
                         warm_at = warm_at.max(upstream.since + switch.guard.judgement.warm_up.duration());

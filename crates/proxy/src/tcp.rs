@@ -29,7 +29,7 @@ use crate::{
     lane::Lane,
     tally::Outcome,
     ticket::Ticket,
-    upstream::Upstream,
+    upstream::{Socket, Upstream},
     worker::Worker,
 };
 use std::{
@@ -53,7 +53,7 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, address:
 }
 
 /// Connects to an instance of an arm, at most [`TRIES`] times. `None`: none can be reached, which is counted.
-async fn reach(worker: &Rc<Worker>, ticket: &mut Ticket, arm: usize, key: Option<u64>) -> Option<TcpStream> {
+async fn reach(worker: &Rc<Worker>, ticket: &mut Ticket, arm: usize, key: Option<u64>) -> Option<Socket> {
     let lane = Rc::clone(ticket.lane());
     let mut tried: Option<Rc<Upstream>> = None;
     lane.first_try();

@@ -4,6 +4,9 @@
 //! instance has as many connections of HTTP/1.1 as it has requests in flight, plus idle ones; of HTTP/2, few.
 
 mod framed;
+mod socket;
+
+pub(crate) use socket::Socket;
 
 use crate::{
     assign::{Point, Random},
@@ -30,7 +33,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    net::TcpStream,
     sync::{Notify, futures::OwnedNotified},
     time::timeout,
 };
@@ -77,7 +79,7 @@ pub(crate) struct Upstream {
 }
 
 /// A connection that plain requests are sent on: the socket itself.
-pub(crate) struct Link(pub(crate) TcpStream);
+pub(crate) struct Link(pub(crate) Socket);
 
 impl Keepable for SendRequest<RequestBody> {
     fn standing(&self) -> Standing {
@@ -223,8 +225,8 @@ impl Upstream {
     ///
     /// # Errors
     /// When the instance refuses, or does not accept in time. Nothing was sent then.
-    pub(crate) async fn reach(&self, limits: &Limits) -> io::Result<TcpStream> {
-        let connected = match timeout(limits.connect, TcpStream::connect(self.endpoint.address)).await {
+    pub(crate) async fn reach(&self, limits: &Limits) -> io::Result<Socket> {
+        let connected = match timeout(limits.connect, Socket::connect(&self.endpoint.address)).await {
             Ok(connected) => connected,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
@@ -232,7 +234,6 @@ impl Upstream {
             Ok(stream) => {
                 self.refusals.set(0);
                 self.skip_until.set(None);
-                stream.set_nodelay(true)?;
                 Ok(stream)
             }
             Err(error) => {
@@ -281,7 +282,7 @@ impl Connection {
     }
 }
 
-async fn handshake(stream: TcpStream) -> io::Result<SendRequest<RequestBody>> {
+async fn handshake(stream: Socket) -> io::Result<SendRequest<RequestBody>> {
     let (sender, connection) = Builder::new().handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     tokio::task::spawn_local(async move {
         // How it ended is told to whoever waits for the response.

@@ -45,6 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         artifact,
         run: RunSpec {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
+            listen: model::Listen::Port,
             env: BTreeMap::new(),
             secrets: None,
             ready: Probe { check: Check::Started, ..Probe::default() },

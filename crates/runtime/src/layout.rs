@@ -3,16 +3,17 @@
 //! ```text
 //! artifacts/{files,trees,staging}     releases by content
 //! secrets/{key,<digest>}              encrypted
-//! instances/INS-3/                    spec.json status.json shim.sock shim.log tmp/ home/
+//! instances/INS-3/                    spec.json status.json shim.sock shim.log tmp/ home/ run/
 //! logs/production/shop/INS-3.1.log    captured output in segments
 //! ```
 
 use crate::Error;
-use model::{InstanceId, ServiceKey, Time};
+use model::{Address, InstanceId, ServiceKey, Time};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::Write as _,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -46,6 +47,20 @@ pub(crate) fn instance_ids(data: &Path) -> Result<Vec<InstanceId>, Error> {
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     ids.sort_unstable();
     Ok(ids)
+}
+
+/// The directory in which an instance makes the socket that it listens on.
+pub(crate) fn run(instance: &Path) -> PathBuf {
+    instance.join("run")
+}
+
+/// Where an attempt of an instance listens: on its port, or without one on a socket. Each attempt has one of its own, so that
+/// nobody takes it for the attempt before.
+pub(crate) fn address(instance: &Path, attempt: u32, port: Option<u16>) -> Address {
+    match port {
+        Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(),
+        None => Address::Unix(run(instance).join(format!("{attempt}.sock")).to_string_lossy().into_owned()),
+    }
 }
 
 pub(crate) fn logs(data: &Path, service: &ServiceKey) -> PathBuf {

@@ -4,7 +4,7 @@
 //! was not told to forget it still reports.
 
 use crate::version::Versions;
-use model::{Action, Digest, Exit, InstanceId, InstanceSeen, InstanceSpec, Phase, Time};
+use model::{Action, Address, Digest, Exit, InstanceId, InstanceSeen, InstanceSpec, Phase, Time};
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
@@ -18,7 +18,7 @@ pub(crate) struct Process {
     /// How it is.
     pub(crate) phase: Phase,
     /// Where it listens.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     started: Time,
     since: Time,
     stopped_at: Option<Time>,
@@ -33,7 +33,7 @@ impl Process {
         Process {
             spec,
             phase: Phase::Starting(String::new()),
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(),
             started: now,
             since: now,
             stopped_at: None,
@@ -136,7 +136,7 @@ impl Driver {
             id: p.spec.id,
             attempt: p.spec.attempt,
             phase: p.phase.clone(),
-            address: Some(p.address),
+            address: Some(p.address.clone()),
             since: p.since,
         };
         self.processes.values().map(seen).collect()

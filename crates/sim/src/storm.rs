@@ -261,6 +261,7 @@ impl Storm {
         let mut spec = ServiceSpec {
             run: RunSpec {
                 command: Vec::new(),
+                listen: Default::default(),
                 env: Default::default(),
                 secrets: None,
                 ready: Default::default(),

@@ -32,6 +32,7 @@ pub(crate) fn spec(name: &str) -> ServiceSpec {
     let mut spec = ServiceSpec {
         run: RunSpec {
             command: Vec::new(),
+            listen: Default::default(),
             env: Default::default(),
             secrets: None,
             ready: Default::default(),

@@ -9,6 +9,7 @@ use crate::{
     lifeline::{Leaving, Lifeline, Overdue},
     tally::Outcome,
     ticket::Ticket,
+    upstream::Socket,
     worker::Worker,
 };
 use std::{
@@ -19,13 +20,16 @@ use std::{
     task::{Context, Poll, ready},
     time::Instant,
 };
-use tokio::{io::AsyncWrite as _, net::TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 /// Carries a connection until it ends, and counts how.
 ///
 /// It is answered with the first bytes that come from the instance. One that ends without them is answered, too, if the
 /// client was done first: there are protocols in which nothing ever comes back.
-pub(super) async fn carry(worker: &Rc<Worker>, client: TcpStream, instance: TcpStream, ticket: Ticket) {
+pub(super) async fn carry(worker: &Rc<Worker>, client: TcpStream, instance: Socket, ticket: Ticket) {
     let idle = ticket.bounds().idle_timeout.value.duration();
     let lifeline = Lifeline::new(idle, Leaving::Spread(worker.random.next()));
     let buffers = Rc::clone(&worker.buffers);
@@ -37,7 +41,7 @@ pub(super) async fn carry(worker: &Rc<Worker>, client: TcpStream, instance: TcpS
 /// The two sides of a connection.
 struct Pair {
     client: TcpStream,
-    instance: TcpStream,
+    instance: Socket,
     /// From the client to the instance.
     up: Flow,
     /// From the instance to the client.
@@ -112,7 +116,7 @@ impl Pair {
             End::Overdue(Overdue::Drained) => self.ticket.cut(),
         }
         reset(&self.client);
-        reset(&self.instance);
+        self.instance.reset();
     }
 }
 
@@ -158,8 +162,8 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         buffers: &Rc<Buffers>,
-        from: &mut TcpStream,
-        to: &mut TcpStream,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<Result<(), Broken>> {
         loop {
             if ready!(self.poll_write(cx, to)).is_err() {
@@ -180,7 +184,7 @@ impl Flow {
     }
 
     /// Writes what is held, and the end behind it.
-    fn poll_write(&mut self, cx: &mut Context<'_>, to: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, to: &mut (impl AsyncWrite + Unpin)) -> Poll<io::Result<()>> {
         while let Some(held) = self.held.as_mut().filter(|held| !held.is_empty()) {
             match ready!(Pin::new(&mut *to).poll_write(cx, held.filled()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -195,7 +199,12 @@ impl Flow {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffers: &Rc<Buffers>, from: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &Rc<Buffers>,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<io::Result<()>> {
         let mut buffer = buffers.take();
         let Poll::Ready(read) = buffer.poll_fill(cx, Pin::new(from)) else {
             self.waits = true;

@@ -1,6 +1,7 @@
 //! HTTP/2 connections to one instance, in one thread. Each carries many requests at once; another one is opened when all are
 //! full.
 
+use super::socket::Socket;
 use crate::{
     body::RequestBody,
     pool::{FRESH, IDLE_TIME, Replay},
@@ -16,10 +17,7 @@ use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
-use tokio::{
-    net::TcpStream,
-    sync::{Mutex, MutexGuard},
-};
+use tokio::sync::{Mutex, MutexGuard};
 
 /// How many requests one connection carries at once. What most servers allow, or more.
 const MOST_STREAMS: u32 = 100;
@@ -79,7 +77,7 @@ impl Framed {
     ///
     /// # Errors
     /// When the connection breaks at once.
-    pub(crate) async fn begin(&self, stream: TcpStream) -> io::Result<Place> {
+    pub(crate) async fn begin(&self, stream: Socket) -> io::Result<Place> {
         let mut builder = Builder::new(Here);
         builder
             .timer(TokioTimer::new())

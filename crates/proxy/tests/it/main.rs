@@ -5,6 +5,7 @@
 
 mod pki;
 mod rig;
+mod unix;
 mod upstream;
 
 mod acme;

@@ -250,7 +250,9 @@ pub(crate) fn canary(
 }
 
 fn endpoints(first: u64, addresses: &[SocketAddr]) -> Vec<Endpoint> {
-    let endpoint =
-        |(i, address): (usize, &SocketAddr)| Endpoint { instance: InstanceId(first + i as u64), address: *address };
+    let endpoint = |(i, address): (usize, &SocketAddr)| Endpoint {
+        instance: InstanceId(first + i as u64),
+        address: (*address).into(),
+    };
     addresses.iter().enumerate().map(endpoint).collect()
 }

@@ -10,6 +10,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use model::Protocol;
 use std::{
     convert::Infallible,
     future::pending,
@@ -20,7 +21,7 @@ use std::{
     },
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{OwnedRwLockWriteGuard, RwLock, watch},
 };
@@ -34,11 +35,24 @@ pub(crate) async fn good(name: &'static str) -> SocketAddr {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(name, request).await) });
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades());
+            tokio::spawn(serve(name, Protocol::Http1, stream));
         }
     });
     address
+}
+
+/// What such an upstream does with one connection.
+pub(crate) async fn serve(
+    name: &'static str,
+    protocol: Protocol,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) {
+    let (io, service) = (TokioIo::new(stream), service_fn(move |request| answer(name, request)));
+    // How a connection ends is not what its upstream is asked about.
+    let _ = match protocol {
+        Protocol::Http1 => http1::Builder::new().serve_connection(io, service).with_upgrades().await,
+        Protocol::Http2 => http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await,
+    };
 }
 
 /// Likewise, in HTTP/2. Counts the connections it was given.
@@ -51,8 +65,7 @@ pub(crate) async fn framed(name: &'static str) -> (SocketAddr, Arc<AtomicUsize>)
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             count.fetch_add(1, Ordering::SeqCst);
-            let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(name, request).await) });
-            tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(serve(name, Protocol::Http2, stream));
         }
     });
     (address, connections)
@@ -191,8 +204,8 @@ impl Kitchen {
     }
 }
 
-async fn answer(name: &'static str, mut request: Request<Incoming>) -> Response<Body> {
-    match request.uri().path() {
+async fn answer(name: &'static str, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    Ok(match request.uri().path() {
         "/hang" => pending().await,
         "/fail" => status(StatusCode::INTERNAL_SERVER_ERROR, name),
         "/head" => {
@@ -240,7 +253,7 @@ async fn answer(name: &'static str, mut request: Request<Incoming>) -> Response<
             response
         }
         _ => status(StatusCode::OK, name),
-    }
+    })
 }
 
 fn status(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {

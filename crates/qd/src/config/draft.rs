@@ -7,8 +7,10 @@ use super::{
     problem::{Fault, Faults},
 };
 use model::{
-    Check, Claim, EnvironmentName, Limits, Probe, RolloutSpec, RunSpec, ServiceName, ServiceSpec, Span, TrafficSpec,
+    Check, Claim, EnvironmentName, Limits, Listen, Probe, RolloutSpec, RunSpec, ServiceName, ServiceSpec, Span,
+    TrafficSpec,
 };
+use runtime::shim;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
@@ -72,6 +74,8 @@ pub(super) struct Service {
     pub(super) route_places: Vec<Range<usize>>,
     /// The places of `spec.tcp`.
     pub(super) tcp_places: Vec<Range<usize>>,
+    /// The place of `spec.run.listen`.
+    pub(super) listen_at: Range<usize>,
     /// The place of its name.
     pub(super) at: Range<usize>,
 }
@@ -81,6 +85,7 @@ impl Service {
     pub(super) fn new(at: Range<usize>) -> Service {
         let run = RunSpec {
             command: Vec::new(),
+            listen: Listen::Port,
             env: BTreeMap::new(),
             secrets: None,
             ready: Probe::default(),
@@ -92,8 +97,39 @@ impl Service {
         };
         let (traffic, rollout) = (TrafficSpec::default(), RolloutSpec::default());
         let spec = ServiceSpec { run, replicas: 1, routes: Vec::new(), tcp: Vec::new(), traffic, rollout };
-        let (route_places, tcp_places) = (Vec::new(), Vec::new());
-        Service { spec, files: None, ready: None, env_file: None, secrets_file: None, route_places, tcp_places, at }
+        Service {
+            spec,
+            files: None,
+            ready: None,
+            env_file: None,
+            secrets_file: None,
+            route_places: Vec::new(),
+            tcp_places: Vec::new(),
+            listen_at: 0..0,
+            at,
+        }
+    }
+
+    /// Complains about a socket that nobody would listen on.
+    pub(super) fn check_listen(&self, faults: &mut Faults) {
+        let run = &self.spec.run;
+        if run.listen == Listen::Port {
+            return;
+        }
+        let asks = |name: &str| {
+            let (bare, braced) = (format!("${name}"), format!("${{{name}}}"));
+            run.command.iter().any(|word| word.contains(&bare) || word.contains(&braced))
+        };
+        let (what, help) = if run.command.first().is_some_and(|word| word == shim::FILES) {
+            ("what serves `files` listens on a port", "leave `listen` out")
+        } else if asks("PORT") {
+            ("a service that listens on a socket has no port, and `command` asks for $PORT", "use $SOCKET there")
+        } else if run.env.contains_key("SOCKET") {
+            ("`SOCKET` cannot be set: it is given to each instance by Quarterdeck", "give the variable another name")
+        } else {
+            return;
+        };
+        faults.0.push(Fault::new(self.listen_at.clone(), what, help));
     }
 
     /// How it is checked: as it says, else by its port if anyone is to reach it.

@@ -12,6 +12,10 @@ use super::{
     tls::TLS,
     values::{loopback, read_env, read_probe, read_services, read_tcp},
 };
+use model::Listen;
+
+/// What an instance may listen on, as it is written.
+const LISTENS: &[(&str, Listen)] = &[("port", Listen::Port), ("socket", Listen::Socket)];
 
 const MOST_REPLICAS: u32 = control::service::MAX_REPLICAS;
 
@@ -145,6 +149,16 @@ pub(super) const SERVICE: &[Key<Service>] = &[
               Without it: `command` serves.",
         shows: Shows::Example(r#"".""#),
         set: read_files,
+    },
+    Key {
+        name: "listen",
+        doc: "What an instance listens on: a \"port\", which it is given as $PORT, or a \"socket\" of its own, a Unix socket whose path it\n\
+              is given as $SOCKET, in the environment and in `command`. Nobody else may reach that.",
+        shows: Shows::Default(r#""port""#),
+        set: |s, v, f| {
+            s.listen_at = v.at.clone();
+            f.put(&mut s.spec.run.listen, v.one_of(LISTENS));
+        },
     },
     Key {
         name: "replicas",

@@ -235,6 +235,7 @@ fn finish(draft: Draft, path: &Path, base: &Path, faults: &mut Faults) -> Config
             env.append(&mut service.spec.run.env);
             service.spec.run.env = env;
         }
+        service.check_listen(faults);
         let length: usize = service.spec.run.env.iter().map(|(k, v)| k.len() + v.len()).sum();
         if length > MAX_ENV {
             let what = format!("the environment of {name} has {length} bytes, and at most {MAX_ENV} are allowed");

@@ -4,7 +4,7 @@ use super::{
     attempt::Link,
     board::Board,
     keep::{self, Adopted},
-    launch::{self, Yard},
+    launch::Yard,
     sweep,
 };
 use crate::{
@@ -70,13 +70,13 @@ pub(super) async fn everything(yard: &Arc<Yard>, board: &Arc<Board>, tasks: &mut
     // Closed when the last task has dropped its end, which it does when it knows how its instance is.
     let (unsettled, mut settled) = mpsc::channel::<()>(1);
     for (id, assignment) in assignments(&yard.data)? {
-        let status = shim::last_status(&layout::instance(&yard.data, id))
-            .filter(|status| status.attempt == assignment.spec.attempt);
+        let directory = layout::instance(&yard.data, id);
+        let status = shim::last_status(&directory).filter(|status| status.attempt == assignment.spec.attempt);
         board.add(InstanceSeen {
             id,
             attempt: assignment.spec.attempt,
             phase: status.as_ref().map_or(Phase::Starting("is being adopted".to_owned()), presumed),
-            address: status.as_ref().map(|status| launch::address(status.port)),
+            address: status.as_ref().map(|status| layout::address(&directory, status.attempt, status.port)),
             since: status.as_ref().map_or_else(layout::now, |status| status.since),
         });
         let (yard, board, unsettled) = (yard.clone(), board.clone(), unsettled.clone());
@@ -114,8 +114,9 @@ async fn settle(yard: &Yard, board: &Board, id: InstanceId, assignment: Assignme
     if let Ok(Some((link, status))) = timeout(ANSWER, connect(&directory)).await
         && status.attempt == attempt
     {
-        board.ports().adopt(status.port);
-        board.report(id, attempt, presumed(&status), Some(launch::address(status.port)));
+        status.port.into_iter().for_each(|port| board.ports().adopt(port));
+        let address = layout::address(&directory, attempt, status.port);
+        board.report(id, attempt, presumed(&status), Some(address));
         return Some(Adopted { assignment, link, status });
     }
     // It may have ended properly between the first look and now.

@@ -13,8 +13,8 @@ use crate::{
         protocol::{Assignment, State, Status, ToShim},
     },
 };
-use model::{Exit, Phase, Span, wire};
-use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use model::{Address, Exit, Phase, Span, wire};
+use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -40,7 +40,7 @@ pub(super) struct Attempt<'a> {
     keeper: &'a Keeper,
     assignment: Arc<Assignment>,
     link: Link,
-    address: SocketAddr,
+    address: Address,
     /// Held while it is launched, and until when at most.
     turn: Option<(SemaphorePermit<'a>, Instant)>,
     health: Health,
@@ -54,7 +54,7 @@ impl<'a> Attempt<'a> {
         keeper: &'a Keeper,
         assignment: Assignment,
         link: Link,
-        address: SocketAddr,
+        address: Address,
         turn: Option<SemaphorePermit<'a>>,
     ) -> Attempt<'a> {
         let turn = turn.map(|turn| (turn, Instant::now() + LONGEST_TURN));
@@ -146,14 +146,14 @@ impl<'a> Attempt<'a> {
             yard: self.keeper.yard.clone(),
             assignment: self.assignment.clone(),
             directory: layout::instance(&self.keeper.yard.data, self.keeper.id),
-            address: self.address,
+            address: self.address.clone(),
             status,
         };
         self.vigil = Some(Vigil::begin(running, &self.keeper.board, &self.health));
     }
 
     fn report(&self, phase: Phase) {
-        self.keeper.board.report(self.keeper.id, self.assignment.spec.attempt, phase, Some(self.address));
+        self.keeper.board.report(self.keeper.id, self.assignment.spec.attempt, phase, Some(self.address.clone()));
     }
 
     /// The shim hung up: it has said its last, or it is gone and its child with it.

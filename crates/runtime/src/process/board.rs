@@ -2,10 +2,9 @@
 
 use super::port::Ports;
 use crate::layout;
-use model::{InstanceId, InstanceSeen, InstanceSpec, Phase};
+use model::{Address, InstanceId, InstanceSeen, InstanceSpec, Phase};
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Notify, Semaphore, watch};
@@ -146,11 +145,11 @@ impl Board {
     }
 
     /// Reports how an attempt is.
-    pub(super) fn report(&self, id: InstanceId, attempt: u32, phase: Phase, address: Option<SocketAddr>) {
+    pub(super) fn report(&self, id: InstanceId, attempt: u32, phase: Phase, address: Option<Address>) {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(&id) else { return };
         let seen = &mut entry.seen;
-        if (seen.attempt, &seen.phase, seen.address) == (attempt, &phase, address) {
+        if (seen.attempt, &seen.phase, &seen.address) == (attempt, &phase, &address) {
             return;
         }
         // A new text is not a new phase.

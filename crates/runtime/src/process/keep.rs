@@ -3,15 +3,15 @@
 use super::{
     attempt::{Attempt, Ended, Link},
     board::{Board, Wanted},
-    launch::{self, Yard},
+    launch::Yard,
     sweep,
 };
 use crate::{
     in_full, layout, logs,
     shim::protocol::{Assignment, Status},
 };
-use model::{Exit, InstanceId, InstanceSpec, Phase, Span};
-use std::sync::Arc;
+use model::{Exit, InstanceId, InstanceSpec, Listen, Phase, Span};
+use std::{path::PathBuf, sync::Arc};
 use tokio::{sync::Notify, task::spawn_blocking};
 
 /// How often an attempt is made again on another port when somebody else took the first.
@@ -69,26 +69,32 @@ impl Keeper {
             return report(Phase::Exited(Exit::Signal(15)), None);
         }
         for remaining in (0..PORT_TRIES).rev() {
-            let Some(port) = self.board.ports().take() else {
-                return report(Phase::Failed("no port from 20000 to 31999 is free on this machine".to_owned()), None);
+            let port = match spec.run.listen {
+                Listen::Port => self.board.ports().take(),
+                Listen::Socket => None,
             };
-            let address = launch::address(port);
-            report(Phase::Starting("is being launched".to_owned()), Some(address));
+            if port.is_none() && spec.run.listen == Listen::Port {
+                return report(Phase::Failed("no port from 20000 to 31999 is free on this machine".to_owned()), None);
+            }
+            let address = layout::address(&self.directory(), spec.attempt, port);
+            report(Phase::Starting("is being launched".to_owned()), Some(address.clone()));
             let ended = match self.launch(&spec, port).await {
-                Ok((assignment, link)) => Attempt::new(self, assignment, link, address, turn.take()).live(None).await,
+                Ok((assignment, link)) => {
+                    Attempt::new(self, assignment, link, address.clone(), turn.take()).live(None).await
+                }
                 Err(text) => Ended { phase: Phase::Failed(text), was_ready: false, was_stopped: false },
             };
-            self.board.ports().release(port);
+            self.release(port);
             let failed = matches!(ended.phase, Phase::Exited(Exit::Status(1..)));
             let may_retry = failed && remaining > 0 && !ended.was_ready && !ended.was_stopped;
-            if !(may_retry && self.yard.lost_its_port(port)) {
+            let Some(port) = port.filter(|port| may_retry && self.yard.lost_its_port(*port)) else {
                 return report(ended.phase, Some(address));
-            }
+            };
             tracing::info!(instance = %self.id, port, "somebody else took the port: trying another");
         }
     }
 
-    async fn launch(&self, spec: &InstanceSpec, port: u16) -> Result<(Assignment, Link), String> {
+    async fn launch(&self, spec: &InstanceSpec, port: Option<u16>) -> Result<(Assignment, Link), String> {
         let (yard, spec) = (self.yard.clone(), spec.clone());
         let launch = move || {
             let assignment = yard.prepare(&spec)?;
@@ -102,10 +108,19 @@ impl Keeper {
 
     async fn resume(&self, adopted: Adopted) {
         let Adopted { assignment, link, status } = adopted;
-        let (attempt, address) = (status.attempt, launch::address(status.port));
-        let ended = Attempt::new(self, assignment, link, address, None).live(Some(status)).await;
-        self.board.ports().release(address.port());
+        let (attempt, port) = (status.attempt, status.port);
+        let address = layout::address(&self.directory(), attempt, port);
+        let ended = Attempt::new(self, assignment, link, address.clone(), None).live(Some(status)).await;
+        self.release(port);
         self.board.report(self.id, attempt, ended.phase, Some(address));
+    }
+
+    fn directory(&self) -> PathBuf {
+        layout::instance(&self.yard.data, self.id)
+    }
+
+    fn release(&self, port: Option<u16>) {
+        port.into_iter().for_each(|port| self.board.ports().release(port));
     }
 
     /// How long the instance may take to stop, when it is to.

@@ -9,11 +9,10 @@ use crate::{
         protocol::{Assignment, Handover, Status},
     },
 };
-use model::{InstanceSpec, wire};
+use model::{Address, InstanceSpec, Listen, wire};
 use std::{
     fs::{self, OpenOptions},
     io,
-    net::{Ipv4Addr, SocketAddr},
     os::{
         fd::OwnedFd,
         unix::{
@@ -27,6 +26,9 @@ use std::{
 };
 use tokio::process::Command;
 use zeroize::Zeroizing;
+
+/// How many bytes the path of a Unix socket may have: `sun_path` without the zero at its end.
+const LONGEST_SOCKET: usize = 107;
 
 /// What a driver needs to launch and probe.
 pub(super) struct Yard {
@@ -43,7 +45,7 @@ pub(super) struct Running {
     pub(super) yard: Arc<Yard>,
     pub(super) assignment: Arc<Assignment>,
     pub(super) directory: PathBuf,
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     pub(super) status: Status,
 }
 
@@ -52,11 +54,6 @@ impl Running {
     pub(super) fn secrets(&self) -> Result<Secrets, String> {
         self.yard.open_secrets(&self.assignment.spec)
     }
-}
-
-/// Where an instance with this port is reached.
-pub(super) fn address(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 impl Yard {
@@ -74,7 +71,10 @@ impl Yard {
         }
         let user = user::choose(spec.run.user.as_deref())?;
         let directory = layout::instance(&self.data, spec.id);
-        self.lay_out(&directory, user.as_ref()).map_err(|error| in_full(&error))?;
+        if spec.run.listen == Listen::Socket {
+            fits(&directory, spec.attempt)?;
+        }
+        self.lay_out(&directory, spec.run.listen, user.as_ref()).map_err(|error| in_full(&error))?;
         if let Some(user) = &user {
             let blocked = user.blocked_at(&release).or_else(|| user.blocked_at(&directory));
             if let Some(blocked) = blocked {
@@ -100,16 +100,21 @@ impl Yard {
 
     /// A directory for a new attempt: nothing of the last one's is left in it but `home`. The specification goes first,
     /// so that a directory that has one always has been completed.
-    fn lay_out(&self, directory: &Path, user: Option<&user::User>) -> Result<(), Error> {
+    fn lay_out(&self, directory: &Path, listen: Listen, user: Option<&user::User>) -> Result<(), Error> {
         layout::create_passable(directory)?;
         for file in [layout::SPEC, layout::STATUS, layout::SOCKET, layout::SHIM_LOG] {
             remove_if_there(&directory.join(file))?;
         }
         let [temporary, home] = invocation::own_directories(directory);
-        if temporary.exists() {
-            fs::remove_dir_all(&temporary).map_err(|e| Error::file("empty", &temporary, e))?;
+        // Its socket is in one of its own, which nobody else may enter: not even to connect.
+        let run = layout::run(directory);
+        for left in [&temporary, &run] {
+            if left.exists() {
+                fs::remove_dir_all(left).map_err(|e| Error::file("empty", left, e))?;
+            }
         }
-        for own in [&temporary, &home] {
+        let run = (listen == Listen::Socket).then_some(&run);
+        for own in [&temporary, &home].into_iter().chain(run) {
             layout::create_private(own)?;
             if let Some(user) = user {
                 chown(own, Some(user.uid), Some(user.gid)).map_err(|e| Error::file("give away", own, e))?;
@@ -125,11 +130,11 @@ impl Yard {
         }
     }
 
-    /// Starts the shim, hands the port and the secrets over to it, and gives the other end of its standard input.
+    /// Starts the shim, hands the port, if it has one, and the secrets over to it, and gives the other end of its standard input.
     ///
     /// # Errors
     /// A text for people.
-    pub(super) fn launch(&self, spec: &InstanceSpec, port: u16) -> Result<UnixStream, String> {
+    pub(super) fn launch(&self, spec: &InstanceSpec, port: Option<u16>) -> Result<UnixStream, String> {
         let directory = layout::instance(&self.data, spec.id);
         let secrets = self.open_secrets(spec)?;
         let start = || -> io::Result<UnixStream> {
@@ -160,6 +165,22 @@ impl Yard {
     pub(super) fn lost_its_port(&self, port: u16) -> bool {
         !port::is_free(port)
     }
+}
+
+/// Whether the path of an instance's socket is one that a socket can have.
+fn fits(directory: &Path, attempt: u32) -> Result<(), String> {
+    let Address::Unix(path) = layout::address(directory, attempt, None) else { return Ok(()) };
+    let why = if directory.to_str().is_none() {
+        "has characters that are not UTF-8".to_owned()
+    } else if path.len() > LONGEST_SOCKET {
+        format!("has {} bytes, and Linux allows {LONGEST_SOCKET}", path.len())
+    } else {
+        return Ok(());
+    };
+    Err(format!(
+        "it is to listen on the socket `{path}`, whose path {why}: move the data directory (`data` in \
+         quarterdeck.toml) to a shorter path such as /var/lib/quarterdeck, or set `listen = \"port\"`"
+    ))
 }
 
 fn remove_if_there(path: &Path) -> Result<(), Error> {

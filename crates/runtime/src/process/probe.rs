@@ -2,20 +2,26 @@
 
 use super::launch::Running;
 use crate::{
-    procfs,
+    procfs::{self, Listening},
     shim::{
         invocation::{self, Environment},
         stage::Stage,
     },
 };
-use model::{Check, Probe};
+use model::{Address, Check, Probe};
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::{io, net::SocketAddr, process::Stdio};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
+use std::{
+    collections::BTreeSet, fs, io, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path, process::Stdio,
+    time::Duration,
 };
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
+    time::{sleep, timeout},
+};
+
+/// How long until a socket is asked again whose queue of new connections is full; for as long as the check may take.
+const QUEUE_FULL: Duration = Duration::from_millis(10);
 
 /// One attempt.
 ///
@@ -25,8 +31,14 @@ pub(super) async fn attempt(probe: &Probe, running: &Running) -> Result<(), Stri
     let check = async {
         match &probe.check {
             Check::Started => Ok(()),
-            Check::Tcp => connect(running.address).await.map(drop),
-            Check::Http(path) => get(running.address, path).await,
+            Check::Tcp => match &running.address {
+                Address::Tcp(address) => connect(*address).await.map(drop),
+                Address::Unix(socket) => connect_to_socket(socket).await.map(drop),
+            },
+            Check::Http(path) => match &running.address {
+                Address::Tcp(address) => get(connect(*address).await?, &address.to_string(), path).await,
+                Address::Unix(socket) => get(connect_to_socket(socket).await?, "localhost", path).await,
+            },
             Check::Command(command) => run(command, running).await,
         }
     };
@@ -54,10 +66,30 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
     })
 }
 
-async fn get(address: SocketAddr, path: &str) -> Result<(), String> {
-    let mut stream = connect(address).await?;
+async fn connect_to_socket(path: &str) -> Result<UnixStream, String> {
+    let failed = |error: io::Error| format!("cannot connect to SOCKET={path}: {error}");
+    let stream = loop {
+        match UnixStream::connect(path).await {
+            Ok(stream) => break stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_FULL).await,
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&error.kind()) => {
+                return Err(format!("nothing listens on SOCKET={path}"));
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    };
+    // The data plane makes sure of it likewise: a link in its place could lead to anybody's socket.
+    let owner = Path::new(path).parent().map_or(Ok(0), |run| fs::metadata(run).map(|found| found.uid()));
+    let (owner, listens) = (owner.map_err(failed)?, stream.peer_cred().map_err(failed)?.uid());
+    match listens == owner {
+        true => Ok(stream),
+        false => Err(format!("uid {listens} listens on SOCKET={path}, and not the instance, which is uid {owner}")),
+    }
+}
+
+async fn get(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, path: &str) -> Result<(), String> {
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: quarterdeck-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: quarterdeck-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
     let failed = |error: io::Error| format!("GET {path} failed: {error}");
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
@@ -86,8 +118,8 @@ fn status_code(head: &[u8]) -> Option<u16> {
 async fn run(words: &[String], running: &Running) -> Result<(), String> {
     let assignment = &running.assignment;
     let secrets = running.secrets()?;
-    let environment = Environment::new(assignment, &running.directory, running.address.port(), secrets.values());
-    let command = invocation::resolve(words, &assignment.release, running.address.port(), &environment)?;
+    let environment = Environment::new(assignment, &running.directory, &running.address, secrets.values());
+    let command = invocation::resolve(words, &assignment.release, &running.address, &environment)?;
     let stage = Stage {
         parent: std::process::id(),
         cgroups: running.status.cgroups.clone(),
@@ -145,8 +177,11 @@ impl Drop for Group {
 pub(super) fn explain_silence(running: &Running) -> Option<String> {
     let shim = running.status.shim;
     let pids: Vec<u32> = procfs::processes().filter(|p| p.session == shim && p.pid != shim).map(|p| p.pid).collect();
-    let port = running.address.port();
     let listening = procfs::listening_ports(&pids);
+    let port = match &running.address {
+        Address::Tcp(address) => address.port(),
+        Address::Unix(path) => return no_socket(path, &listening),
+    };
     let own = |reached: bool| listening.iter().filter(move |l| l.on_loopback == reached);
     if own(true).any(|l| l.port == port) {
         return None;
@@ -158,6 +193,18 @@ pub(super) fn explain_silence(running: &Running) -> Option<String> {
     Some(match others.as_slice() {
         [] => format!("listens on no port, and should on PORT={port}"),
         _ => format!("listens on {}, not on PORT={port}", others.join(" and ")),
+    })
+}
+
+/// What an instance does that should listen on a socket.
+fn no_socket(path: &str, listening: &BTreeSet<Listening>) -> Option<String> {
+    if Path::new(path).exists() {
+        return None;
+    }
+    let ports: Vec<String> = listening.iter().map(|l| l.port.to_string()).collect();
+    Some(match ports.as_slice() {
+        [] => format!("has made no socket, and should listen on SOCKET={path}"),
+        _ => format!("listens on port {}, not on SOCKET={path}", ports.join(" and ")),
     })
 }
 

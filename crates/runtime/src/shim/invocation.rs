@@ -1,6 +1,7 @@
 //! The environment and the command line of an instance: the same for its program and for its command probes.
 
 use super::protocol::Assignment;
+use model::Address;
 use std::{
     collections::BTreeMap,
     fs,
@@ -16,11 +17,11 @@ pub(crate) const MARK: &str = "QUARTERDECK_INSTANCE_DIR";
 pub(crate) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// What an instance sees. Its own settings win over ours except for `PORT` and the marks.
+    /// What an instance sees. Its own settings win over ours except for where it listens and the marks.
     pub(crate) fn new(
         assignment: &Assignment,
         directory: &Path,
-        port: u16,
+        address: &Address,
         secrets: &BTreeMap<String, String>,
     ) -> Environment {
         let spec = &assignment.spec;
@@ -36,12 +37,13 @@ impl Environment {
         all.extend(spec.run.env.clone());
         all.extend(secrets.iter().map(|(name, value)| (name.clone(), value.clone())));
         all.extend([
-            ("PORT".to_owned(), port.to_string()),
             (MARK.to_owned(), text(directory.to_owned())),
             ("QUARTERDECK_INSTANCE".to_owned(), spec.id.to_string()),
             ("QUARTERDECK_RELEASE".to_owned(), spec.release.to_string()),
             ("QUARTERDECK_SERVICE".to_owned(), spec.service.to_string()),
         ]);
+        let (name, value) = told(address);
+        all.insert(name.to_owned(), value);
         Environment(all)
     }
 
@@ -56,19 +58,28 @@ impl Drop for Environment {
     }
 }
 
-/// The program's path and arguments, with the port filled in. No release and no `PATH` says what [`super::FILES`] is.
+/// Where to listen: the variable that says it, and its value.
+fn told(address: &Address) -> (&'static str, String) {
+    match address {
+        Address::Tcp(address) => ("PORT", address.port().to_string()),
+        Address::Unix(path) => ("SOCKET", path.clone()),
+    }
+}
+
+/// The program's path and arguments, with the port or the socket filled in. No release and no `PATH` says what [`super::FILES`] is.
 ///
 /// # Errors
 /// A text for people when there is no such program.
 pub(crate) fn resolve(
     command: &[String],
     release: &Path,
-    port: u16,
+    address: &Address,
     environment: &Environment,
 ) -> Result<Vec<String>, String> {
-    let port = port.to_string();
+    let (name, value) = told(address);
+    let (braced, bare) = (format!("${{{name}}}"), format!("${name}"));
     let mut words: Vec<String> =
-        command.iter().map(|word| word.replace("${PORT}", &port).replace("$PORT", &port)).collect();
+        command.iter().map(|word| word.replace(&braced, &value).replace(&bare, &value)).collect();
     let Some(program) = words.first_mut() else { return only_executable(release).map(|path| vec![path]) };
     if program == super::FILES {
         *program = super::ITSELF.to_owned();

@@ -27,7 +27,8 @@ pub(crate) struct Assignment {
 /// The first message on a shim's standard input. Never on disk.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Handover {
-    pub(crate) port: u16,
+    /// Where it listens, unless that is a socket.
+    pub(crate) port: Option<u16>,
     pub(crate) secrets: BTreeMap<String, String>,
 }
 
@@ -54,7 +55,8 @@ pub(crate) struct Status {
     pub(crate) shim: u32,
     /// The main process, once there is one. It leads its process group; its session is the shim's.
     pub(crate) pid: Option<u32>,
-    pub(crate) port: u16,
+    /// Where it listens, unless that is a socket.
+    pub(crate) port: Option<u16>,
     pub(crate) state: State,
     /// When it entered this state.
     pub(crate) since: Time,

@@ -10,7 +10,7 @@ use super::{
     stream::{Report, Reported, Stream},
 };
 use crate::{Error, layout, procfs};
-use model::{Exit, Span};
+use model::{Exit, Listen, Span};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::Mode,
@@ -53,7 +53,11 @@ pub(super) fn run(directory: &Path) -> Result<(), Error> {
         attempt: assignment.spec.attempt,
         shim: process::getpid().as_raw_pid().unsigned_abs(),
         pid: None,
-        port: 0,
+        port: match assignment.spec.run.listen {
+            // It is not known yet.
+            Listen::Port => Some(0),
+            Listen::Socket => None,
+        },
         state: State::Starting,
         since: layout::now(),
         ready: None,
@@ -137,9 +141,10 @@ impl Shim {
         let cgroups = Cgroups::make(&spec.run.limits, directory, spec.id);
         status.cgroups.clone_from(&cgroups.directories);
 
-        let environment = Environment::new(assignment, directory, handover.port, &handover.secrets);
+        let address = layout::address(directory, spec.attempt, status.port);
+        let environment = Environment::new(assignment, directory, &address, &handover.secrets);
         drop(handover);
-        let command = invocation::resolve(&spec.run.command, &assignment.release, status.port, &environment)
+        let command = invocation::resolve(&spec.run.command, &assignment.release, &address, &environment)
             .map_err(|text| Error::system("start the program", io::Error::other(text)))?;
         output.note(&format!("{} attempt {}: {}", spec.id, spec.attempt, command.join(" ")));
         if let Some(limits) = cgroups.describe(&spec.run.limits) {

@@ -1,6 +1,6 @@
 //! Services and machines that do not behave: a clear text, and everything stays bounded.
 
-use crate::world::{World, eventually, get, is_alive, spec};
+use crate::world::{World, eventually, get, is_alive, port, spec};
 use model::{Bytes, Check, Digest, Exit, Phase};
 use runtime::logs::{Reader, Stream};
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, time::Instant};
@@ -20,7 +20,7 @@ async fn a_service_that_ignores_its_port_is_told_where_it_listens() {
     world.start(&web);
     let hint = format!("listens on {free}, not on PORT=");
     let seen = world.until(1, |seen| matches!(&seen.phase, Phase::Starting(t) if t.contains(&hint))).await;
-    let port = seen.address.unwrap().port();
+    let port = port(&seen);
     assert_eq!(seen.phase, Phase::Starting(format!("{hint}{port}")));
 }
 
@@ -103,7 +103,7 @@ async fn a_port_lost_to_somebody_else_is_exchanged_for_another() {
     let artifact = world.artifact(&[("run.sh", script), ("web.py", crate::world::WEB)]);
     world.start(&spec(1, artifact, &["sh", "run.sh"], Check::Http("/healthz".into())));
     let first = world.until(1, |s| matches!(&s.phase, Phase::Starting(t) if t.starts_with("nothing listens"))).await;
-    let _thief = TcpListener::bind(first.address.unwrap()).unwrap();
+    let _thief = TcpListener::bind(("127.0.0.1", port(&first))).unwrap();
     fs::write(world.instance(1).join("tmp/go"), "").unwrap();
     let second = world
         .until(1, |s| {
@@ -113,7 +113,7 @@ async fn a_port_lost_to_somebody_else_is_exchanged_for_another() {
     assert_eq!(second.attempt, 1);
     fs::write(world.instance(1).join("tmp/go"), "").unwrap();
     let ready = world.until_ready(1).await;
-    assert_eq!(get(&ready, "/env/PORT").await, second.address.unwrap().port().to_string());
+    assert_eq!(get(&ready, "/env/PORT").await, port(&second).to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

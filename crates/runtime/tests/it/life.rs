@@ -1,6 +1,6 @@
 //! From start to exit.
 
-use crate::world::{World, eventually, get, is_alive, spec};
+use crate::world::{World, eventually, get, is_alive, port, spec};
 use model::{Action, Check, Exit, InstanceId, Phase, Probe, Span};
 use runtime::Driver as _;
 use std::{
@@ -16,7 +16,7 @@ async fn an_instance_starts_becomes_ready_serves_and_stops_gracefully() {
     web.run.env.insert("GREETING".into(), "hello".into());
     world.start(&web);
     let seen = world.until_ready(1).await;
-    assert_eq!(get(&seen, "/env/PORT").await, seen.address.unwrap().port().to_string());
+    assert_eq!(get(&seen, "/env/PORT").await, port(&seen).to_string());
     assert_eq!(get(&seen, "/env/GREETING").await, "hello");
     assert!(fs::metadata(get(&seen, "/env/TMPDIR").await).unwrap().is_dir());
     let pid = world.pid(1);

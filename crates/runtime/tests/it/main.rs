@@ -6,4 +6,5 @@ mod adoption;
 mod hostile;
 mod life;
 mod limits;
+mod sockets;
 mod world;

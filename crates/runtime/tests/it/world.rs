@@ -1,8 +1,8 @@
 //! A data directory, a driver and small services made of shell and Python.
 
 use model::{
-    Action, Bytes, Check, Digest, InstanceId, InstanceSeen, InstanceSpec, Limits, Phase, Probe, ReleaseId, RunSpec,
-    Span,
+    Action, Address, Bytes, Check, Digest, InstanceId, InstanceSeen, InstanceSpec, Limits, Phase, Probe, ReleaseId,
+    RunSpec, Span,
 };
 use runtime::{
     Driver as _,
@@ -17,13 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
 
 /// A web server in Python's standard library. `GET /env/NAME` shows a variable; the rest is for the tests that use it.
 pub(crate) const WEB: &str = r#"
-import http.server, os, signal, sys, threading
+import http.server, os, signal, socket, socketserver, sys, threading
 class Web(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         name = self.path.removeprefix("/env/")
@@ -33,7 +34,12 @@ class Web(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
         if self.path == "/quit": os._exit(7)
     def log_message(self, *a): pass
-server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Web)
+class OnSocket(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_UNIX
+    def server_bind(self): socketserver.TCPServer.server_bind(self)
+place = sys.argv[1]
+if place.startswith("/"): server = OnSocket(place, Web)
+else: server = http.server.ThreadingHTTPServer(("127.0.0.1", int(place)), Web)
 def leave(*_):
     print("leaving gracefully", flush=True)
     threading.Thread(target=server.shutdown).start()
@@ -229,6 +235,7 @@ pub(crate) fn spec(id: u64, artifact: Digest, command: &[&str], ready: Check) ->
         artifact,
         run: RunSpec {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
+            listen: model::Listen::Port,
             env: BTreeMap::new(),
             secrets: None,
             ready: Probe { check: ready, interval: Span(100), timeout: Span::seconds(5), failures: 2 },
@@ -257,8 +264,21 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 
 /// One request, as the proxy would make it.
 pub(crate) async fn get(seen: &InstanceSeen, path: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(seen.address.unwrap()).await.unwrap();
+    match seen.address.as_ref().unwrap() {
+        Address::Tcp(address) => ask(tokio::net::TcpStream::connect(address).await.unwrap(), path).await,
+        Address::Unix(socket) => ask(tokio::net::UnixStream::connect(socket).await.unwrap(), path).await,
+    }
+}
+
+/// The port it was given.
+pub(crate) fn port(seen: &InstanceSeen) -> u16 {
+    match seen.address.as_ref().unwrap() {
+        Address::Tcp(address) => address.port(),
+        Address::Unix(path) => panic!("it listens on {path}"),
+    }
+}
+
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> String {
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
