@@ -2,12 +2,13 @@
 
 use crate::{Code, Draft, Refusal, State, change, fact, release};
 use model::{
-    AbsoluteLimit, ChangeId, Claim, EnvironmentName, Purge, Ratio, ReleaseId, RolloutSpec, RouteMatch, ServiceKey,
-    ServiceSpec, Span, check_together,
+    AbsoluteLimit, ChangeId, Check, Claim, EnvironmentName, Purge, Ratio, ReleaseId, RolloutSpec, RouteMatch,
+    ServiceKey, ServiceSpec, Span, check_together,
 };
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -140,6 +141,36 @@ pub(crate) fn check(key: &ServiceKey, spec: &ServiceSpec) -> Result<(), Refusal>
             format!("{key}: nobody could know the port of tcp://{address}"),
             "name the port that clients connect to, such as 127.0.0.1:5432",
         );
+    }
+    check_instance_tls(key, spec)
+}
+
+/// Refuses TLS to instances that could not be what it says.
+fn check_instance_tls(key: &ServiceKey, spec: &ServiceSpec) -> Result<(), Refusal> {
+    let Some(tls) = &spec.traffic.instance_tls else { return Ok(()) };
+    let invalid = |message: String, hint: &str| Err(Refusal::new(Code::Invalid, message, hint));
+    if let Some(file) = tls.files().find(|file| !file.is_absolute()) {
+        let hint = "give its absolute path: the data plane reads it";
+        return invalid(format!("{key}: nobody could know where {} of instance_tls is", file.display()), hint);
+    }
+    let is_part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    if tls.name.parse::<IpAddr>().is_err() && !tls.name.split('.').all(is_part) {
+        let hint = "use a name, or an IP address, that the certificates of the instances are for";
+        return invalid(format!("{key}: no certificate can be for `{}` (instance_tls)", tls.name), hint);
+    }
+    let probes = [Some(&spec.run.ready), spec.run.live.as_ref()];
+    if probes.into_iter().flatten().any(|probe| matches!(probe.check, Check::Http(_))) {
+        let hint = "use \"tcp\", or { command = [\"…\"] } with a program that asks as the service wants to be asked";
+        return invalid(
+            format!("{key}: checks speak no TLS, and with instance_tls a path is not answered in clear"),
+            hint,
+        );
+    }
+    if !spec.tcp.is_empty() {
+        let hint = "leave one of them out: over `tcp`, clients speak TLS with an instance themselves";
+        return invalid(format!("{key}: what comes by `tcp` is carried as it is, without instance_tls"), hint);
     }
     Ok(())
 }

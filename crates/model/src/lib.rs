@@ -52,7 +52,10 @@ pub use rollout::{AbsoluteLimit, Judgement, OnDeadline, RolloutSpec, Strategy};
 pub use route::{Arm, ArmRole, Endpoint, Guard, RouteTable, ServiceRoutes, Sticky};
 pub use route_bounds::{MOST_NAMED_ROUTES, MOST_RATED_ROUTES, RouteBounds, check_together};
 pub use route_match::{PathIs, RouteError, RouteMatch, Then, pattern};
-pub use service::{Balance, Check, Concurrency, Limits, Listen, Probe, Protocol, RunSpec, ServiceSpec, TrafficSpec};
+pub use service::{
+    Balance, Check, Concurrency, InstanceTls, Limits, Listen, Probe, Protocol, RunSpec, ServiceSpec, ShownToInstances,
+    TrafficSpec,
+};
 pub use time::{Span, Time};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::{Bytes, Digest, HeaderEdits, Rate, RolloutSpec, RouteMatch, Span, Sticky};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, net::SocketAddr};
+use std::{collections::BTreeMap, fmt, iter, net::SocketAddr, path::PathBuf};
 
 /// Everything intended for one service in one environment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -142,6 +142,9 @@ pub struct TrafficSpec {
     /// What instances speak.
     #[serde(default, skip_serializing_if = "Protocol::is_http1")]
     pub protocol: Protocol,
+    /// On which terms instances are spoken to with TLS. `None`: in clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_tls: Option<InstanceTls>,
     /// How long an upstream may take until its response head.
     pub response_timeout: Span,
     /// How long a streaming body, WebSocket, event stream or TCP connection may be silent.
@@ -190,6 +193,7 @@ impl Default for TrafficSpec {
         TrafficSpec {
             sticky: None,
             protocol: Protocol::Http1,
+            instance_tls: None,
             response_timeout: Span::seconds(60),
             idle_timeout: Span::minutes(5),
             drain_deadline: Span::seconds(30),
@@ -247,7 +251,37 @@ impl Balance {
     }
 }
 
-/// What the data plane speaks with instances, in clear.
+/// On which terms the data plane speaks TLS with the instances of a service. Files are named here and read by the data plane; what
+/// is in them goes nowhere.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct InstanceTls {
+    /// PEM: the authorities that are believed about who an instance is. An absolute path.
+    pub ca: PathBuf,
+    /// The name, or the IP address, that an instance's certificate must be for.
+    pub name: String,
+    /// What instances are shown that ask for a certificate. `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<ShownToInstances>,
+}
+
+/// A certificate of the data plane and its key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ShownToInstances {
+    /// PEM: the certificate, then those that lead from it to an authority. An absolute path.
+    pub certificate: PathBuf,
+    /// PEM: its private key, not encrypted. An absolute path.
+    pub key: PathBuf,
+}
+
+impl InstanceTls {
+    /// Every file that is named.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let shown = self.shown.iter().flat_map(|shown| [&shown.certificate, &shown.key]);
+        iter::once(&self.ca).chain(shown)
+    }
+}
+
+/// What the data plane speaks with instances.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {

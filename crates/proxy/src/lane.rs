@@ -12,7 +12,7 @@ use crate::{
     tally::{ReleaseCounts, RouteCounts},
     upstream::Upstream,
 };
-use model::{Address, InstanceId, ReleaseId, RouteName, ServiceKey, Span};
+use model::{Address, InstanceId, InstanceTls, ReleaseId, RouteName, ServiceKey, Span};
 use std::{
     cell::Cell,
     collections::BTreeMap,
@@ -26,6 +26,9 @@ use std::{
 /// five, and ten.
 const TRIES: (u32, u32) = (200, 10_000);
 
+/// What an upstream is known by: with other terms of TLS it is another one.
+type Known = (InstanceId, Address, Option<InstanceTls>);
+
 /// All services of the table in force.
 #[derive(Default)]
 pub(crate) struct Lanes {
@@ -35,7 +38,7 @@ pub(crate) struct Lanes {
     releases: BTreeMap<(ServiceKey, ReleaseId), Arc<ReleaseCounts>>,
     routes: BTreeMap<(ServiceKey, RouteName), Arc<RouteCounts>>,
     /// With how long connections may go on after the endpoint has left the table.
-    upstreams: BTreeMap<(InstanceId, Address), (Rc<Upstream>, Span)>,
+    upstreams: BTreeMap<Known, (Rc<Upstream>, Span)>,
 }
 
 /// One service.
@@ -75,10 +78,12 @@ impl Lanes {
                 let counts = self.releases.get(&id).or_else(|| next.releases.get(&id)).cloned();
                 let counts = counts.unwrap_or_else(|| shared.registry.release(&service.key, arm.release));
                 let upstreams = arm.endpoints.iter().map(|endpoint| {
-                    let id = (endpoint.instance, endpoint.address.clone());
+                    let tls = service.traffic.instance_tls.as_ref();
+                    let id = (endpoint.instance, endpoint.address.clone(), tls.cloned());
                     let known = self.upstreams.get(&id).or_else(|| next.upstreams.get(&id));
                     let upstream = known.map(|(upstream, _)| Rc::clone(upstream)).unwrap_or_else(|| {
-                        Rc::new(Upstream::new(endpoint.clone(), shared.registry.instance(endpoint.instance), now))
+                        let counts = shared.registry.instance(endpoint.instance);
+                        Rc::new(Upstream::new(endpoint.clone(), tls, counts, now))
                     });
                     if let Some(switch) = &service.guard {
                         warm_at = warm_at.max(upstream.since + switch.guard.judgement.warm_up.duration());

@@ -230,7 +230,11 @@ impl Table {
 
 /// Whether plain requests to a service that is carried so can take the short way.
 fn is_plain(traffic: &TrafficSpec) -> bool {
-    traffic.protocol == Protocol::Http1 && !traffic.compress && traffic.cache.is_none() && traffic.hedge_after.is_none()
+    traffic.protocol == Protocol::Http1
+        && !traffic.compress
+        && traffic.cache.is_none()
+        && traffic.hedge_after.is_none()
+        && traffic.instance_tls.is_none()
 }
 
 impl Service {

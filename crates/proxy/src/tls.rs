@@ -1,4 +1,5 @@
-//! TLS to clients: which certificate a connection gets, how it begins, and how certificates are replaced while it goes on.
+//! TLS to clients: which certificate a connection gets, how it begins, and how certificates are replaced while it goes on. And
+//! TLS to instances, which has little to do with it ([`instance`]).
 //!
 //! Everything a connection needs is in one value, [`InForce`], that is replaced as a whole, so that a handshake reads one
 //! pointer. It is made by the [`keeper`], a thread of its own: it reads the terms and the files they name, reads them
@@ -13,6 +14,7 @@ pub(crate) mod certificate;
 mod clients;
 mod dates;
 mod handshake;
+mod instance;
 mod keeper;
 mod local;
 mod names;
@@ -22,6 +24,7 @@ mod stamp;
 
 pub(crate) use clients::told;
 pub(crate) use handshake::{Room, meet};
+pub(crate) use instance::ToInstance;
 pub(crate) use keeper::{Keeper, Keeping};
 pub(crate) use redirect::elsewhere;
 pub(crate) use stamp::{Stamp, read as read_file};

@@ -14,6 +14,7 @@ use crate::{
     config::Limits,
     pool::{Keepable, Pool, Replay, Standing},
     tally::InstanceCounts,
+    tls::ToInstance,
 };
 use framed::{Framed, Place};
 use http::{Request, Response};
@@ -25,17 +26,20 @@ use hyper::{
     },
 };
 use hyper_util::rt::TokioIo;
-use model::{Endpoint, Protocol, Ratio};
+use model::{Endpoint, InstanceTls, Protocol, Ratio};
 use std::{
     cell::Cell,
     io,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::{Notify, futures::OwnedNotified},
     time::timeout,
 };
+use tokio_rustls::client::TlsStream;
 
 /// A connection to an instance that hyper speaks on.
 pub(crate) enum Connection {
@@ -64,6 +68,8 @@ pub(crate) struct Upstream {
     /// When this thread first saw it in a table.
     pub(crate) since: Instant,
     counts: Arc<InstanceCounts>,
+    /// What it is spoken to with, unless in clear.
+    tls: Option<Rc<ToInstance>>,
     /// Idle ones that hyper speaks HTTP/1.1 on.
     connections: Pool<SendRequest<RequestBody>>,
     /// Those of HTTP/2.
@@ -103,11 +109,17 @@ impl Keepable for Link {
 
 impl Upstream {
     /// One that was not in the table before.
-    pub(crate) fn new(endpoint: Endpoint, counts: Arc<InstanceCounts>, now: Instant) -> Upstream {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        tls: Option<&InstanceTls>,
+        counts: Arc<InstanceCounts>,
+        now: Instant,
+    ) -> Upstream {
         Upstream {
             endpoint,
             since: now,
             counts,
+            tls: tls.cloned().map(|terms| Rc::new(ToInstance::new(terms))),
             connections: Pool::default(),
             framed: Framed::default(),
             links: Pool::default(),
@@ -205,7 +217,11 @@ impl Upstream {
     /// As [`reach`](Upstream::reach).
     pub(crate) async fn connect(&self, protocol: Protocol, limits: &Limits) -> io::Result<Connection> {
         match protocol {
-            Protocol::Http1 => handshake(self.reach(limits).await?).await.map(Connection::Whole),
+            Protocol::Http1 => match &self.tls {
+                None => handshake(self.reach(limits).await?, None).await,
+                Some(tls) => handshake(self.meet(tls, protocol, limits).await?, Some(Rc::clone(tls))).await,
+            }
+            .map(Connection::Whole),
             Protocol::Http2 => {
                 let (_turn, waited) = self.framed.turn().await;
                 let now = Instant::now();
@@ -215,18 +231,44 @@ impl Upstream {
                 if waited && !self.is_usable(now) {
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
-                let stream = self.reach(limits).await?;
-                self.framed.begin(stream).await.map(Connection::Shared)
+                match &self.tls {
+                    None => self.framed.begin(self.reach(limits).await?, None).await,
+                    Some(tls) => {
+                        let stream = self.meet(tls, protocol, limits).await?;
+                        self.framed.begin(stream, Some(Rc::clone(tls))).await
+                    }
+                }
+                .map(Connection::Shared)
             }
         }
     }
 
-    /// Opens a new connection. Remembers for a while when that is refused.
+    /// Opens a new connection in clear, as for what never has TLS.
     ///
     /// # Errors
     /// When the instance refuses, or does not accept in time. Nothing was sent then.
     pub(crate) async fn reach(&self, limits: &Limits) -> io::Result<Socket> {
-        let connected = match timeout(limits.connect, Socket::connect(&self.endpoint.address)).await {
+        if self.tls.is_some() {
+            return Err(io::Error::other("it is to be reached with TLS only"));
+        }
+        self.open(Socket::connect(&self.endpoint.address), limits).await
+    }
+
+    /// Opens a new connection with TLS.
+    ///
+    /// # Errors
+    /// Likewise, and when one side does not take the other for who it must be.
+    async fn meet(&self, tls: &ToInstance, protocol: Protocol, limits: &Limits) -> io::Result<TlsStream<Socket>> {
+        let met = async {
+            let stream = Socket::connect(&self.endpoint.address).await?;
+            tls.meet(stream, protocol, limits.look).await
+        };
+        self.open(met, limits).await
+    }
+
+    /// Waits for a new connection. Remembers for a while when it is refused.
+    async fn open<S>(&self, opening: impl Future<Output = io::Result<S>>, limits: &Limits) -> io::Result<S> {
+        let connected = match timeout(limits.connect, opening).await {
             Ok(connected) => connected,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
@@ -282,11 +324,16 @@ impl Connection {
     }
 }
 
-async fn handshake(stream: Socket) -> io::Result<SendRequest<RequestBody>> {
+async fn handshake(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    tls: Option<Rc<ToInstance>>,
+) -> io::Result<SendRequest<RequestBody>> {
     let (sender, connection) = Builder::new().handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     tokio::task::spawn_local(async move {
         // How it ended is told to whoever waits for the response.
-        let _ = connection.with_upgrades().await;
+        if let (Err(error), Some(tls)) = (connection.with_upgrades().await, tls) {
+            tls.ended(&error);
+        }
     });
     Ok(sender)
 }

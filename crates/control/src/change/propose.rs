@@ -2,7 +2,7 @@
 
 use super::{Class, Fact, Kind, Phase, draft, start};
 use crate::{Code, Command, Draft, Observed, Refusal, Request, State, fact, rollout, service};
-use model::{Claim, Digest, EnvironmentName, ReleaseId, ServiceKey, ServiceName, ServiceSpec, Strategy};
+use model::{Claim, Digest, EnvironmentName, Listen, ReleaseId, ServiceKey, ServiceName, ServiceSpec, Strategy};
 use policy::{Answer, Policy, Question};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -484,6 +484,12 @@ fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
     }
     if old.rollout != new.rollout {
         all.push("let later releases take over in another way (rollout settings)".to_owned());
+    }
+    if old.run.listen != new.run.listen {
+        all.push(match new.run.listen {
+            Listen::Socket => "listen on a Unix socket instead of a port".to_owned(),
+            Listen::Port => "listen on a port instead of a Unix socket".to_owned(),
+        });
     }
     if old.run.command != new.run.command {
         let (new, old) = (cut(&new.run.command.join(" ")), cut(&old.run.command.join(" ")));

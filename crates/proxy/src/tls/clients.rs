@@ -13,7 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use std::{io, mem, sync::Arc};
+use std::{io, mem, path::Path, sync::Arc};
 
 /// The most authorities in one file.
 const MOST: usize = 1000;
@@ -46,7 +46,7 @@ impl Believed {
             return anew;
         }
         let path = terms.authorities.display();
-        match read(terms) {
+        match authorities(&terms.authorities) {
             Ok(roots) => {
                 tracing::info!(%path, authorities = roots.len(), "certificates of clients are checked");
                 self.roots = Some(Arc::new(roots));
@@ -78,8 +78,9 @@ impl Believed {
     }
 }
 
-fn read(terms: &Clients) -> io::Result<RootCertStore> {
-    let bytes = stamp::read(&terms.authorities)?;
+/// The authorities in a file.
+pub(super) fn authorities(path: &Path) -> io::Result<RootCertStore> {
+    let bytes = stamp::read(path)?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&bytes).take(MOST) {
         let certificate = certificate.map_err(|_| io::Error::other("it is not a PEM file, or is damaged"))?;

@@ -329,19 +329,21 @@ impl Source {
     }
 }
 
-/// The stamps of one or two files.
-pub(super) type Stamps = [Option<Stamp>; 2];
-
 /// When files are to be read: at first, and when they have changed and stayed so from one look to the next.
+/// Three at most.
 #[derive(Default)]
 pub(super) struct Watch {
     last: Option<Stamps>,
     read: Option<Stamps>,
 }
 
+type Stamps = [Option<Stamp>; 3];
+
 impl Watch {
     /// Whether they are to be read now.
-    pub(super) fn is_due(&mut self, now: Stamps) -> bool {
+    pub(super) fn is_due<const N: usize>(&mut self, stamps: [Option<Stamp>; N]) -> bool {
+        let mut now = Stamps::default();
+        now.iter_mut().zip(stamps).for_each(|(now, stamp)| *now = stamp);
         let settled = self.last.is_none_or(|last| last == now);
         self.last = Some(now);
         if !settled || self.read == Some(now) {

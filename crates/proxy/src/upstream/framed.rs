@@ -1,10 +1,10 @@
 //! HTTP/2 connections to one instance, in one thread. Each carries many requests at once; another one is opened when all are
 //! full.
 
-use super::socket::Socket;
 use crate::{
     body::RequestBody,
     pool::{FRESH, IDLE_TIME, Replay},
+    tls::ToInstance,
 };
 use hyper::{
     client::conn::http2::{Builder, SendRequest},
@@ -17,7 +17,10 @@ use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Mutex, MutexGuard},
+};
 
 /// How many requests one connection carries at once. What most servers allow, or more.
 const MOST_STREAMS: u32 = 100;
@@ -77,7 +80,11 @@ impl Framed {
     ///
     /// # Errors
     /// When the connection breaks at once.
-    pub(crate) async fn begin(&self, stream: Socket) -> io::Result<Place> {
+    pub(crate) async fn begin(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        tls: Option<Rc<ToInstance>>,
+    ) -> io::Result<Place> {
         let mut builder = Builder::new(Here);
         builder
             .timer(TokioTimer::new())
@@ -89,7 +96,9 @@ impl Framed {
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::task::spawn_local(async move {
             // How it ended is told to whoever waits for a response.
-            let _ = connection.await;
+            if let (Err(error), Some(tls)) = (connection.await, tls) {
+                tls.ended(&error);
+            }
         });
         let trunk = Rc::new(Trunk { sender, streams: Cell::new(0), used: Cell::new(Instant::now()) });
         let mut trunks = self.trunks.borrow_mut();

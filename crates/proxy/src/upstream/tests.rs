@@ -14,7 +14,7 @@ fn on_one_thread(test: impl Future<Output = ()>) {
 fn upstream(address: std::net::SocketAddr) -> Upstream {
     let registry = crate::tally::Registry::new(1);
     let endpoint = Endpoint { instance: InstanceId(1), address: address.into() };
-    Upstream::new(endpoint.clone(), registry.instance(endpoint.instance), Instant::now())
+    Upstream::new(endpoint.clone(), None, registry.instance(endpoint.instance), Instant::now())
 }
 
 /// A connection of HTTP/1.1.

@@ -21,6 +21,7 @@ mod handover;
 mod hedging;
 mod hostile;
 mod http2;
+mod instance_tls;
 mod origins;
 mod parted;
 mod route_bounds;

@@ -12,6 +12,7 @@ mod acme;
 mod draft;
 mod env_file;
 mod files;
+mod instance_tls;
 mod key;
 mod keys;
 mod node;
@@ -236,6 +237,8 @@ fn finish(draft: Draft, path: &Path, base: &Path, faults: &mut Faults) -> Config
             service.spec.run.env = env;
         }
         service.check_listen(faults);
+        let tls = service.spec.traffic.instance_tls.take();
+        service.spec.traffic.instance_tls = tls.map(|tls| instance_tls::settled(tls, base));
         let length: usize = service.spec.run.env.iter().map(|(k, v)| k.len() + v.len()).sum();
         if length > MAX_ENV {
             let what = format!("the environment of {name} has {length} bytes, and at most {MAX_ENV} are allowed");

@@ -1,7 +1,8 @@
 //! The keys of a service's parts: its limits, how its requests are carried, how a new release of it takes over.
 
 use super::{
-    key::{Key, Shows},
+    instance_tls::{INSTANCE_TLS, read_instance_tls},
+    key::{Key, Shows, write_reference},
     values::{above_zero, balance, chance, concurrency, exposure, limit, read_edits, steps, sticky},
 };
 use model::{Limits, OnDeadline, Protocol, RolloutSpec, Strategy, TrafficSpec};
@@ -47,6 +48,12 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
         doc: "What instances speak: \"http1\", or \"http2\" from the first byte on, as gRPC servers do. Clients may speak either.",
         shows: Shows::Default(r#""http1""#),
         set: |t, v, f| f.put(&mut t.protocol, v.one_of(PROTOCOLS)),
+    },
+    Key {
+        name: "instance_tls",
+        doc: "TLS to instances: on when `ca` is set. Their certificates are always checked.",
+        shows: Shows::Table(|out, path| write_reference(out, path, INSTANCE_TLS)),
+        set: |t, v, f| read_instance_tls(&mut t.instance_tls, v, f),
     },
     Key {
         name: "response_timeout",

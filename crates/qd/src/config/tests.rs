@@ -1,5 +1,6 @@
 //! The configuration as it is read: [`routes`] apart.
 
+mod instances;
 mod routes;
 
 use super::*;
@@ -78,6 +79,10 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "memory",
         "cpu",
         "sticky",
+        "ca",
+        "name",
+        "certificate",
+        "key",
         "routes",
         "tcp",
         "steps",
@@ -382,7 +387,7 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
               |
             2 | replicsa = 2
               | ^^^^^^^^
-              = did you mean `replicas`? known here: command, files, replicas, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
+              = did you mean `replicas`? known here: command, files, listen, replicas, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
         "#]],
     );
 }

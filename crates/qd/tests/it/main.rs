@@ -13,6 +13,7 @@ mod http;
 mod processes;
 mod release;
 mod site;
+mod sockets;
 mod traffic;
 mod upgrade;
 mod wait;

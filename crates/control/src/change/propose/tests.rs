@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::{Bench, apply, deploy, key, spec};
 use expect_test::{Expect, expect};
-use model::{AbsoluteLimit, Ratio, RouteMatch, Span};
+use model::{AbsoluteLimit, Check, InstanceTls, Probe, Ratio, RouteMatch, Span};
 use std::{fmt::Write as _, net::SocketAddr};
 
 fn percent(n: u32) -> Ratio {
@@ -376,6 +376,23 @@ fn what_could_never_run_is_refused() {
     check(
         |s| s.tcp = (1..18).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect(),
         expect!["Invalid: shop: 17 TCP addresses are too many; use at most 16"],
+    );
+    let tls = |ca: &str, name: &str| Some(InstanceTls { ca: ca.into(), name: name.to_owned(), shown: None });
+    check(|s| s.traffic.instance_tls = tls("ca.pem", "shop.internal"), expect![[r#""#]]);
+    check(|s| s.traffic.instance_tls = tls("/ca.pem", "*.internal"), expect![[r#""#]]);
+    check(
+        |s| {
+            s.traffic.instance_tls = tls("/ca.pem", "127.0.0.1");
+            s.run.live = Some(Probe { check: Check::Http("/".to_owned()), ..Probe::default() });
+        },
+        expect![[r#""#]],
+    );
+    check(
+        |s| {
+            s.traffic.instance_tls = tls("/ca.pem", "localhost");
+            s.tcp = vec!["127.0.0.1:5432".parse().unwrap()];
+        },
+        expect![[r#""#]],
     );
     check(
         |s| drop(s.run.env.insert("BIG".to_owned(), "x".repeat(40_000))),
