@@ -377,27 +377,57 @@ fn what_could_never_run_is_refused() {
         |s| s.tcp = (1..18).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect(),
         expect!["Invalid: shop: 17 TCP addresses are too many; use at most 16"],
     );
-    let tls = |ca: &str, name: &str| Some(InstanceTls { ca: ca.into(), name: name.to_owned(), shown: None });
-    check(|s| s.traffic.instance_tls = tls("ca.pem", "shop.internal"), expect![[r#""#]]);
-    check(|s| s.traffic.instance_tls = tls("/ca.pem", "*.internal"), expect![[r#""#]]);
-    check(
-        |s| {
-            s.traffic.instance_tls = tls("/ca.pem", "127.0.0.1");
-            s.run.live = Some(Probe { check: Check::Http("/".to_owned()), ..Probe::default() });
-        },
-        expect![[r#""#]],
-    );
-    check(
-        |s| {
-            s.traffic.instance_tls = tls("/ca.pem", "localhost");
-            s.tcp = vec!["127.0.0.1:5432".parse().unwrap()];
-        },
-        expect![[r#""#]],
-    );
     check(
         |s| drop(s.run.env.insert("BIG".to_owned(), "x".repeat(40_000))),
         expect![
             "Invalid: shop: its declaration is 40777 bytes long and at most 32768 are recorded; put large values into files or secrets"
+        ],
+    );
+}
+
+#[test]
+fn tls_to_instances_that_could_not_be_what_it_says_is_refused() {
+    let mut b = Bench::new();
+    let mut check = |ca: &str, name: &str, edit: fn(&mut ServiceSpec), expected: Expect| {
+        let mut shop = spec("shop");
+        shop.traffic.instance_tls = Some(InstanceTls { ca: ca.into(), name: name.to_owned(), shown: None });
+        edit(&mut shop);
+        expected.assert_eq(&b.refusal(apply([("shop", shop)])));
+    };
+    check(
+        "ca.pem",
+        "shop.internal",
+        |_| {},
+        expect![
+            "Invalid: shop: nobody could know where ca.pem of instance_tls is; give its absolute path: the data plane reads it"
+        ],
+    );
+    check(
+        "/ca.pem",
+        "*.internal",
+        |_| {},
+        expect![
+            "Invalid: shop: no certificate can be for `*.internal` (instance_tls); use a name, or an IP address, that the certificates of the instances are for"
+        ],
+    );
+    let probe = |s: &mut ServiceSpec| {
+        s.run.live = Some(Probe { check: Check::Http("/".to_owned()), ..Probe::default() });
+    };
+    check(
+        "/ca.pem",
+        "127.0.0.1",
+        probe,
+        expect![[
+            r#"Invalid: shop: checks speak no TLS, and with instance_tls a path is not answered in clear; use "tcp", or { command = ["…"] } with a program that asks as the service wants to be asked"#
+        ]],
+    );
+    let tcp = |s: &mut ServiceSpec| s.tcp = vec!["127.0.0.1:5432".parse().unwrap()];
+    check(
+        "/ca.pem",
+        "localhost",
+        tcp,
+        expect![
+            "Invalid: shop: what comes by `tcp` is carried as it is, without instance_tls; leave one of them out: over `tcp`, clients speak TLS with an instance themselves"
         ],
     );
 }

@@ -62,6 +62,27 @@ fn instances_are_spoken_to_with_tls_once_there_is_an_authority_and_never_uncheck
     check(
         "[services.a.traffic.instance_tls]\nname = \"a\"\n[services.b.traffic.instance_tls]\nca = \"ca.pem\"\nkey = \"a.key\"\n\
          [services.c.traffic]\ninstance_tls = { ca = \"ca.pem\", insecure = true }\n",
-        expect![[r#""#]],
+        expect![[r#"
+            an instance is never believed unchecked, and `ca` is not set
+             --> quarterdeck.toml:1:1
+              |
+            1 | [services.a.traffic.instance_tls]
+              | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              = name the authority of their certificates, or their certificate itself: ca = "instances.pem"
+
+            `certificate` and `key` belong together
+             --> quarterdeck.toml:3:1
+              |
+            3 | [services.b.traffic.instance_tls]
+              | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              = set both, which may name the same file, or none of them
+
+            `insecure` is not a key here
+             --> quarterdeck.toml:7:33
+              |
+            7 | instance_tls = { ca = "ca.pem", insecure = true }
+              |                                 ^^^^^^^^
+              = known here: ca, name, certificate, key
+        "#]],
     );
 }
