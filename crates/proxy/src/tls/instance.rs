@@ -163,31 +163,43 @@ impl ToInstance {
     }
 
     fn why(&self, error: &rustls::Error) -> String {
-        let (name, ca) = (&self.terms.name, self.terms.ca.display());
-        match error {
-            rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-                "its certificate has ended: renew it".to_owned()
-            }
-            rustls::Error::InvalidCertificate(
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-            ) => "its certificate has not begun yet: check the clock".to_owned(),
-            // Authorities may have the same name, and other keys.
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-                format!("its certificate is of no authority in {ca}")
-            }
-            rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            ) => format!("its certificate is not for `{name}`: set `name` under instance_tls to a name that it has"),
-            rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-                "it asks for a certificate: set `certificate` and `key` under instance_tls".to_owned()
-            }
-            rustls::Error::AlertReceived(alert) => match self.terms.shown {
-                Some(_) => format!("it does not take the certificate it was shown, or the connection: {alert:?}"),
-                None => format!("it ends the connection: {alert:?}"),
-            },
-            rustls::Error::InvalidMessage(_) => format!("it does not speak TLS, or in another way: {error}"),
-            other => other.to_string(),
+        if let rustls::Error::InvalidCertificate(problem) = error
+            && let Some(why) = self.not_believed(problem)
+        {
+            return why;
         }
+        if let rustls::Error::AlertReceived(alert) = error {
+            return match &self.terms.shown {
+                None if *alert == AlertDescription::CertificateRequired => {
+                    "it asks for a certificate: set `certificate` and `key` under instance_tls".to_owned()
+                }
+                None => format!("it ends the connection: {alert:?}"),
+                Some(_) => format!("it does not take the certificate it was shown, or the connection: {alert:?}"),
+            };
+        }
+        match matches!(error, rustls::Error::InvalidMessage(_)) {
+            true => format!("it does not speak TLS, or in another way: {error}"),
+            false => error.to_string(),
+        }
+    }
+
+    /// Why its certificate is not taken, where something can be done about it.
+    fn not_believed(&self, problem: &CertificateError) -> Option<String> {
+        use CertificateError as Is;
+        let (name, ca) = (&self.terms.name, self.terms.ca.display());
+        if matches!(problem, Is::Expired | Is::ExpiredContext { .. }) {
+            return Some("its certificate has ended: renew it".to_owned());
+        }
+        if matches!(problem, Is::NotValidYet | Is::NotValidYetContext { .. }) {
+            return Some("its certificate has not begun yet: check the clock".to_owned());
+        }
+        if matches!(problem, Is::NotValidForName | Is::NotValidForNameContext { .. }) {
+            let set = "set `name` under instance_tls to a name that it has";
+            return Some(format!("its certificate is not for `{name}`: {set}"));
+        }
+        // Authorities may have the same name, and other keys.
+        let strange = matches!(problem, Is::UnknownIssuer | Is::BadSignature);
+        strange.then(|| format!("its certificate is of no authority in {ca}"))
     }
 }
 

@@ -203,11 +203,9 @@ async fn an_instance_that_is_not_who_it_must_be_has_refused_and_another_is_tried
     let (good, _) = world.instance("one", "shop.internal", Protocol::Http1).await;
     let in_clear = crate::upstream::good("wrong").await;
     let mut rig = Rig::start().await;
-    let mut refused = 0;
-    for wrong in [other_name, other_authority, in_clear] {
+    for (wrong, refused) in [(other_name, 1), (other_authority, 2), (in_clear, 3)] {
         rig.serve(vec![world.service(Protocol::Http1, world.terms(), &[wrong])]).await;
         assert_eq!(rig.get("/name").await.0, 502);
-        refused += 1;
         rig.tally(1, |tally| tally.refused == refused && tally.answered == 0).await;
     }
     rig.serve(vec![world.service(Protocol::Http1, world.terms(), &[other_name, good])]).await;

@@ -67,11 +67,8 @@ async fn a_service_that_makes_no_socket_is_told_what_it_does_instead() {
     let mut web = on_socket(&world, 1);
     web.run.command = vec!["python3".into(), "web.py".into(), "0".into()];
     world.start(&web);
-    let says = |seen: &InstanceSeen| match &seen.phase {
-        Phase::Starting(text) => text.starts_with("listens on port ") && text.ends_with("/run/1.sock"),
-        _ => false,
-    };
-    world.until(1, says).await;
+    let does = |text: &str| text.starts_with("listens on port ") && text.ends_with("/run/1.sock");
+    world.until(1, |seen| matches!(&seen.phase, Phase::Starting(text) if does(text))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
