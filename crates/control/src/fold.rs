@@ -45,10 +45,14 @@ fn rerouted(state: &State, fact: &Fact) -> Option<ServiceKey> {
         },
         Fact::Rollout(fact) => match fact {
             rollout::Fact::Begun { change, .. }
+            | rollout::Fact::Shadowed { change, .. }
             | rollout::Fact::Stepped { change, .. }
             | rollout::Fact::Promoted { change, .. }
             | rollout::Fact::Undone { change, .. } => of_change(*change),
-            rollout::Fact::Held { .. } | rollout::Fact::Released { .. } | rollout::Fact::Judged { .. } => None,
+            rollout::Fact::Compared { .. }
+            | rollout::Fact::Held { .. }
+            | rollout::Fact::Released { .. }
+            | rollout::Fact::Judged { .. } => None,
         },
         // Only an instance that is ready, or was, is in the table.
         Fact::Instance(fact) => {

@@ -5,7 +5,7 @@
 //! started: whoever reads them expects counters to begin anew.
 
 use crate::{Observed, State, rollout::Rollout};
-use model::{Certificate, ReleaseTraffic, RouteTraffic, ServiceKey, Tally};
+use model::{Certificate, Copies, ReleaseTraffic, RouteTraffic, ServiceKey, Tally};
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// A metric: its name, its kind, and what it says.
@@ -76,6 +76,10 @@ pub const FAMILIES: &[Family] = &[
     family("quarterdeck_refused_requests_total", "counter", "", "Requests refused before routing: malformed, too large, too slow."),
     family("quarterdeck_certificate_expires_timestamp_seconds", "gauge", "certificate", "When a certificate ends, in seconds since 1970. Labelled by its file, or its host and who issued it."),
     family("quarterdeck_certificate_failing", "gauge", "certificate", "1 while there is no certificate, or the next one cannot be had or used, else 0."),
+    family("quarterdeck_shadow_copies_total", "counter", "environment, service, change, release, outcome", "Copies of requests to a release that gets no request yet, by how they ended. They count in no other metric of requests."),
+    family("quarterdeck_shadow_compared_total", "counter", "environment, service, change, release, result", "Pairs of a request and its copy: both_fine, only_copy_failed, only_user_failed, both_failed."),
+    family("quarterdeck_shadow_statuses_differ_total", "counter", "environment, service, change, release", "Pairs whose statuses are of different classes, such as 200 and 404."),
+    family("quarterdeck_shadow_crowded_out_total", "counter", "environment, service, change, release", "Requests that were not copied because too many copies were under way."),
     family("quarterdeck_rollout_share", "gauge", "environment, service, change, release", "The share of the requests that the new release gets, from 0 to 1."),
     family("quarterdeck_rollout_evidence", "gauge", "environment, service, change, metric, against", "How far the proof is that the new release is `worse`, or `not_worse`: 1 convinces."),
     family("quarterdeck_rollout_excess_failures", "gauge", "environment, service, change", "Failed requests of the new release beyond what the old one's rate explains."),
@@ -170,10 +174,29 @@ fn certificate(text: &mut Text, certificate: &Certificate) {
     text.value("quarterdeck_certificate_failing", &labels, f64::from(u8::from(is_failing)));
 }
 
+fn copies(text: &mut Text, labels: &str, copies: &Copies) {
+    for (outcome, count) in outcomes(&copies.tally) {
+        text.value("quarterdeck_shadow_copies_total", &format!("{labels},outcome=\"{outcome}\""), count as f64);
+    }
+    for (result, count) in [
+        ("both_fine", copies.both_fine),
+        ("only_copy_failed", copies.only_copy_failed),
+        ("only_user_failed", copies.only_user_failed),
+        ("both_failed", copies.both_failed),
+    ] {
+        text.value("quarterdeck_shadow_compared_total", &format!("{labels},result=\"{result}\""), count as f64);
+    }
+    text.value("quarterdeck_shadow_statuses_differ_total", labels, copies.statuses_differ as f64);
+    text.value("quarterdeck_shadow_crowded_out_total", labels, copies.crowded_out as f64);
+}
+
 fn rollout(text: &mut Text, observed: &Observed, service: &ServiceKey, change: model::ChangeId, rollout: &Rollout) {
     let labels = format!("{},change=\"{change}\"", of_service(service));
     let share = format!("{labels},release=\"{}\"", rollout.to);
     text.value("quarterdeck_rollout_share", &share, rollout.weight.as_f64());
+    if let Some(copies) = observed.copies(change).filter(|_| rollout.shadow.is_some()) {
+        self::copies(text, &share, copies);
+    }
     let Some(evidence) = observed.evidence(change) else { return };
     for finding in &evidence.findings {
         for (against, is, convinces) in

@@ -1,6 +1,6 @@
 //! The world as it was last reported. Kept by the shell, lost with it, never in the ledger: raw telemetry stays out.
 
-use model::{ChangeId, Evidence, InstanceId, InstanceSeen, Latencies, ProxyReport, ReleaseId, Span, Tally};
+use model::{ChangeId, Copies, Evidence, InstanceId, InstanceSeen, Latencies, ProxyReport, ReleaseId, Span, Tally};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How many reports are kept to compute windows from.
@@ -75,6 +75,11 @@ impl Observed {
     /// The evidence the data plane has for a change.
     pub fn evidence(&self, change: ChangeId) -> Option<&Evidence> {
         self.proxy.as_ref()?.evidence.iter().find(|(id, _)| *id == change).map(|(_, e)| e)
+    }
+
+    /// What became of the copies that a change's release got.
+    pub fn copies(&self, change: ChangeId) -> Option<&Copies> {
+        self.proxy.as_ref()?.copies.iter().find(|(id, _)| *id == change).map(|(_, copies)| copies)
     }
 
     /// How many units of a change were judged per second lately; `None` when that is not known.

@@ -5,6 +5,7 @@
 
 mod advance;
 mod ramp;
+pub(crate) mod shadow;
 mod terms;
 
 use crate::{
@@ -14,10 +15,10 @@ use crate::{
 };
 pub use advance::CRASH_LOOP_EXITS;
 pub(crate) use advance::{advance, decide_promote};
-use model::{ArmFigures, ChangeId, Evidence, Ratio, ReleaseId, Time, Verdict};
+use model::{ArmFigures, ChangeId, Copies, Evidence, Ratio, ReleaseId, Time, Verdict};
 use serde::{Deserialize, Serialize};
-pub use terms::Terms;
 pub(crate) use terms::instances;
+pub use terms::{CopyTerms, Terms};
 
 /// How far a rollout is.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -30,7 +31,10 @@ pub struct Rollout {
     pub terms: Terms,
     /// When it was begun.
     pub begun_at: Time,
-    /// Which step it is at, from 0; `None` while the new instances are starting.
+    /// Since when the new release gets copies of requests; `None` when it does not, or not any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Time>,
+    /// Which step it is at, from 0; `None` while the new instances are starting or get copies.
     pub step: Option<u32>,
     /// The new release's share at this step.
     pub weight: Ratio,
@@ -83,6 +87,7 @@ impl Rollout {
     /// The points in time that move when the clock is set.
     pub(crate) fn times_mut(&mut self) -> Vec<&mut Time> {
         let mut times = vec![&mut self.begun_at, &mut self.step_at];
+        times.extend(self.shadow.as_mut());
         times.extend(self.first_step_at.as_mut());
         times.extend(self.deadline.as_mut());
         times.extend(self.stopped_at.as_mut());
@@ -127,6 +132,30 @@ pub enum Fact {
         to: ReleaseId,
         /// On which terms.
         terms: Terms,
+    },
+    /// The new release gets copies of requests from now on, and no request.
+    Shadowed {
+        /// Of which change.
+        change: ChangeId,
+        /// The new release.
+        release: ReleaseId,
+        /// Of which share of the requests that may be copied.
+        share: Ratio,
+        /// How many are to be compared.
+        requests: u32,
+    },
+    /// What became of the copies decides.
+    Compared {
+        /// Of which change.
+        change: ChangeId,
+        /// The release that answers the requests.
+        from: ReleaseId,
+        /// The release that got copies.
+        to: ReleaseId,
+        /// What became of them.
+        copies: Box<Copies>,
+        /// The natural logarithm of the evidence (e-value) that copies fail more often, and where it convinces.
+        evidence: [f64; 2],
     },
     /// The new release gets this share from now on.
     Stepped {
@@ -197,6 +226,8 @@ impl Fact {
     pub const fn change(&self) -> ChangeId {
         match self {
             Fact::Begun { change, .. }
+            | Fact::Shadowed { change, .. }
+            | Fact::Compared { change, .. }
             | Fact::Stepped { change, .. }
             | Fact::Held { change, .. }
             | Fact::Released { change }
@@ -212,6 +243,19 @@ impl Fact {
                 format!("{to} begins to take over from {from} ({})", terms.strategy)
             }
             Fact::Begun { from: None, to, .. } => format!("{to} begins; nothing ran before"),
+            Fact::Shadowed { release, share, requests, .. } => {
+                format!(
+                    "{release} gets copies of {share} of the safe requests until {requests} are compared, and no request"
+                )
+            }
+            Fact::Compared { from, to, copies, evidence: [is, needed], .. } => {
+                let verdict = match is >= needed {
+                    true => format!("{to} fails more often"),
+                    false => format!("nothing shows that {to} fails more often"),
+                };
+                let strength = format!("e-value {:.0}, {:.0} needed", is.exp(), needed.exp());
+                format!("judged by copies: {verdict} ({strength}); {}", copies.sentence(*from, *to))
+            }
             Fact::Stepped { weight, .. } => format!("the new release gets {weight} of the requests"),
             Fact::Held { because, .. } => format!("held: {because}"),
             Fact::Released { .. } => "goes on".to_owned(),
@@ -265,6 +309,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             to: *to,
             terms: terms.clone(),
             begun_at: entry.time,
+            shadow: None,
             step: None,
             weight: Ratio::ZERO,
             step_at: entry.time,
@@ -279,9 +324,16 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
     }
     let Some(rollout) = &mut change.rollout else { return };
     match fact {
-        Fact::Begun { .. } | Fact::Judged { .. } => {}
+        Fact::Begun { .. } | Fact::Compared { .. } | Fact::Judged { .. } => {}
+        Fact::Shadowed { .. } => {
+            rollout.shadow = Some(entry.time);
+            rollout.step_at = entry.time;
+            rollout.deadline = rollout.terms.deadline.map(|span| entry.time + span);
+        }
         Fact::Stepped { step, weight, .. } => {
             if rollout.step.is_none() {
+                rollout.shadow = None;
+                rollout.held = None;
                 rollout.first_step_at = Some(entry.time);
                 rollout.deadline = rollout.terms.deadline.map(|span| entry.time + span);
             }
@@ -301,6 +353,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             rollout.start_clock(entry.time);
         }
         Fact::Promoted { release, proven, baseline, old_keeps, .. } => {
+            rollout.shadow = None;
             rollout.weight = old_keeps.complement();
             rollout.baseline.clone_from(baseline);
             rollout.step_at = entry.time;
@@ -315,6 +368,7 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             }
         }
         Fact::Undone { release, because, outcome, .. } => {
+            rollout.shadow = None;
             rollout.weight = Ratio::ZERO;
             rollout.step_at = entry.time;
             rollout.undo = Some(Undo { because: because.clone(), outcome: *outcome });

@@ -3,30 +3,47 @@
 use crate::{
     Observed, State,
     change::{Change, Phase},
+    instance::Instance,
     rollout::Rollout,
     service::Service,
     turn::Planned,
 };
-use model::{Action, Arm, ArmRole, Endpoint, Guard, Ratio, ReleaseId, RouteTable, ServiceKey, ServiceRoutes, Strategy};
+use model::{
+    Action, Arm, ArmRole, Endpoint, Guard, Ratio, ReleaseId, RouteTable, ServiceKey, ServiceRoutes, Shadow, Span,
+    Strategy,
+};
 use std::sync::Arc;
 
 /// The routes of one service; `None` when it has none.
 fn routes(state: &State, key: &ServiceKey) -> Option<ServiceRoutes> {
     let service = state.services.get(key).filter(|s| !s.removed && s.spec.is_reached())?;
-    let (arms, guard) = match state.active_change(key).and_then(|c| Some((c, c.rollout.as_ref()?))) {
+    let under_way = state.active_change(key).and_then(|c| Some((c, c.rollout.as_ref()?)));
+    let shadow = under_way.and_then(|(change, rollout)| shadow(state, change, rollout));
+    let (arms, guard) = match under_way {
         Some((change, rollout)) => shared(state, service, change, rollout),
         None => (service.running.map(|r| arm(state, r, ArmRole::Running, Ratio::ONE)).into_iter().collect(), None),
     };
     let purges = service.purges.clone();
     let (spec, service) = (&service.spec, key.clone());
     let (routes, tcp, traffic) = (spec.routes.clone(), spec.tcp.clone(), spec.traffic.clone());
-    Some(ServiceRoutes { service, routes, tcp, traffic, arms, guard, purges })
+    Some(ServiceRoutes { service, routes, tcp, traffic, arms, guard, purges, shadow })
 }
 
 fn arm(state: &State, release: ReleaseId, role: ArmRole, weight: Ratio) -> Arm {
-    let endpoints =
-        state.instances_of(release).filter_map(|i| Some(Endpoint { instance: i.id, address: i.endpoint()?.clone() }));
-    Arm { release, role, weight, endpoints: endpoints.collect() }
+    Arm { release, role, weight, endpoints: endpoints(state, release) }
+}
+
+fn endpoints(state: &State, release: ReleaseId) -> Vec<Endpoint> {
+    let ready = |i: &Instance| Some(Endpoint { instance: i.id, address: i.endpoint()?.clone() });
+    state.instances_of(release).filter_map(ready).collect()
+}
+
+/// The release that gets copies of a service's requests, before its first request.
+fn shadow(state: &State, change: &Change, rollout: &Rollout) -> Option<Shadow> {
+    let copies = rollout.terms.copies.filter(|_| rollout.shadow.is_some())?;
+    let warm_up = rollout.terms.judgement.as_ref().map_or(Span::ZERO, |judgement| judgement.warm_up);
+    let (release, share) = (rollout.to, copies.share);
+    Some(Shadow { change: change.id, release, share, warm_up, endpoints: endpoints(state, release) })
 }
 
 /// The arms of a service whose requests are on the move, and the guard that watches.

@@ -3,7 +3,7 @@
 use crate::{Code, Draft, Refusal, State, change, fact, release};
 use model::{
     AbsoluteLimit, ChangeId, Check, Claim, EnvironmentName, Purge, Ratio, ReleaseId, RolloutSpec, RouteMatch,
-    ServiceKey, ServiceSpec, Span, check_together,
+    ServiceKey, ServiceSpec, Span, Strategy, check_together,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -199,6 +199,17 @@ fn check_bounds(key: &ServiceKey, rollout: &RolloutSpec) -> Result<(), Refusal> 
     if rollout.hold_back_share > Ratio::ZERO && rollout.hold_back == Span::ZERO {
         let hint = "say for how long the old release keeps its share: hold_back = \"10m\"";
         return invalid(format!("{key}: hold_back_share means nothing without hold_back"), hint);
+    }
+    if rollout.shadow > Ratio::ZERO && rollout.strategy != Strategy::Canary {
+        let hint = "take `shadow` out, or set strategy = \"canary\"";
+        return invalid(
+            format!("{key}: shadow is what a canary begins with, and its strategy is {}", rollout.strategy),
+            hint,
+        );
+    }
+    if rollout.shadow > Ratio::ZERO && rollout.shadow_requests == 0 {
+        let hint = "say how many copies are to be compared: shadow_requests = 200";
+        return invalid(format!("{key}: a shadow of which nothing is compared shows nothing"), hint);
     }
     if rollout.hold_back_share.ppm() > 500_000 {
         let hint = "use 50 % or less";

@@ -5,9 +5,10 @@ use crate::{
     change::{Change, Class, Kind, Outcome, Phase, PlannedChange},
     instance::Instance,
     release,
+    rollout::{self, CopyTerms},
 };
 use model::{
-    Address, Certificate, ChangeId, ClosedAddress, Digest, Evidence, InstanceId, Ratio, ReleaseId, RouteMatch,
+    Address, Certificate, ChangeId, ClosedAddress, Copies, Digest, Evidence, InstanceId, Ratio, ReleaseId, RouteMatch,
     ServiceKey, Span, Strategy, Tally, Time, Verdict,
 };
 use schemars::JsonSchema;
@@ -198,6 +199,9 @@ pub struct RolloutView {
     pub step: Option<u32>,
     /// How many steps there are; 0 when there are as many as the evidence takes.
     pub steps: u32,
+    /// What it gets copies of before its first request; `None` when it does not, or not any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowView>,
     /// When it must be decided.
     pub deadline: Option<Time>,
     /// Until when the old release is kept warm, once promoted.
@@ -208,6 +212,21 @@ pub struct RolloutView {
     pub units_per_second: Option<f64>,
     /// How long it will take, at this rate and share, until a release that is as good as the old one is called so.
     pub time_needed: Option<Span>,
+}
+
+/// A release that gets copies of requests, and no request.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ShadowView {
+    /// The share of the safe requests that are copied.
+    pub share: Ratio,
+    /// How many copies are to be compared.
+    pub requests: u32,
+    /// What became of them so far.
+    pub copies: Copies,
+    /// The natural logarithm of the evidence (e-value) that copies fail more often.
+    pub worse: f64,
+    /// Where that convinces.
+    pub worse_bound: f64,
 }
 
 /// Everything at a glance.
@@ -301,6 +320,7 @@ pub fn change(state: &State, observed: &Observed, change: &Change) -> ChangeView
         weight: r.weight,
         step: r.step.map(|step| step + 1),
         steps: if r.terms.strategy == Strategy::Rolling { replicas } else { r.terms.steps.len() as u32 },
+        shadow: shadow(observed, change.id, r),
         deadline: r.deadline,
         warm_until: (change.phase == Phase::HoldingBack).then(|| r.warm_until()),
         evidence: observed.evidence(change.id).cloned(),
@@ -325,6 +345,13 @@ pub fn change(state: &State, observed: &Observed, change: &Change) -> ChangeView
         approvals: change.approvals.iter().map(ToString::to_string).collect(),
         rollout,
     }
+}
+
+fn shadow(observed: &Observed, change: ChangeId, rollout: &rollout::Rollout) -> Option<ShadowView> {
+    let CopyTerms { share, requests } = rollout.terms.copies.filter(|_| rollout.shadow.is_some())?;
+    let copies = observed.copies(change).cloned().unwrap_or_default();
+    let [worse, worse_bound] = rollout::shadow::proof(rollout, &copies).unwrap_or_default();
+    Some(ShadowView { share, requests, copies, worse, worse_bound })
 }
 
 fn time_needed(observed: &Observed, change: ChangeId) -> Option<Span> {
@@ -354,7 +381,18 @@ fn progress(state: &State, observed: &Observed, change: &Change, view: Option<&R
             format!("{} has {} of the requests, the old release keeps the rest for now", rollout.to, rollout.weight)
         }
         Phase::HoldingBack => format!("{} has all requests", rollout.to),
+        Phase::Paused if rollout.shadow.is_some() => "paused while it gets copies".to_owned(),
         Phase::Paused => format!("paused at {}", view.weight),
+        Phase::Running
+            if let (Some(_), Some(CopyTerms { share, requests })) = (rollout.shadow, rollout.terms.copies) =>
+        {
+            let what = format!("{} gets copies of {share} of the safe requests, and no request", rollout.to);
+            match &rollout.held {
+                Some(held) => format!("held before its first request: {}", held.because),
+                None if observed.proxy.is_none() => format!("{what}; the data plane is silent"),
+                None => format!("{what}, until {requests} are compared"),
+            }
+        }
         Phase::WaitingApproval | Phase::Running if rollout.step.is_none() => {
             let waiting = state.instances_of(rollout.to).find(|i| !i.is_ready()).map(|i| i.waiting_for(observed));
             let waiting = waiting.filter(|w| !w.is_empty()).map_or(String::new(), |w| format!(": {w}"));

@@ -1,7 +1,8 @@
 //! Evidence from requests: figures in, verdict out.
 //!
 //! [`Test`] compares a canary with the running release beside it, one unit after the other. [`Watch`] compares a release
-//! with what was usual before, when nothing runs beside it. [`theory`] says what is possible at all.
+//! with what was usual before, when nothing runs beside it. [`copies_fail_more`] compares requests with copies of them, whose
+//! answers nobody sees. [`theory`] says what is possible at all.
 //!
 //! What this is not: it reads no clock, draws no random numbers, and acts on nothing. What must always hold:
 //!
@@ -24,6 +25,7 @@ mod latency;
 mod limit;
 mod not_worse;
 mod outage;
+mod pairs;
 mod presence;
 mod rate;
 mod slower;
@@ -34,5 +36,6 @@ mod watch;
 mod wealth;
 
 pub use evaluation::Evaluation;
+pub use pairs::copies_fail_more;
 pub use test::{Test, Unit};
 pub use watch::Watch;

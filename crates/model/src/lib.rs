@@ -28,6 +28,7 @@ pub mod route;
 mod route_bounds;
 mod route_match;
 pub mod service;
+mod shadow;
 pub mod time;
 pub mod wire;
 
@@ -56,6 +57,7 @@ pub use service::{
     Balance, Check, Concurrency, InstanceTls, Limits, Listen, Probe, Protocol, RunSpec, ServiceSpec, ShownToInstances,
     TrafficSpec,
 };
+pub use shadow::{Copies, Shadow};
 pub use time::{Span, Time};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the data plane saw. All counts run from the start of the proxy process, so that a lost or repeated report does
 //! no harm: whoever wants a window subtracts two reports with the same `started`.
 
-use crate::{Certificate, ChangeId, Evidence, InstanceId, Latencies, ReleaseId, RouteName, ServiceKey, Time};
+use crate::{Certificate, ChangeId, Copies, Evidence, InstanceId, Latencies, ReleaseId, RouteName, ServiceKey, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -40,6 +40,9 @@ pub struct ProxyReport {
     pub evidence: Vec<(ChangeId, Evidence)>,
     /// Guards that have tripped: their canaries get no requests, whatever the table says.
     pub tripped: Vec<ChangeId>,
+    /// What became of the copies that every shadow in the table got.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<(ChangeId, Copies)>,
     /// Requests that matched no route.
     pub unrouted: u64,
     /// Requests refused before routing: malformed, too large, too slow.

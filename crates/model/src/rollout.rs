@@ -66,9 +66,19 @@ pub struct RolloutSpec {
     /// and the new release is compared with what was usual before.
     #[serde(default)]
     pub hold_back_share: Ratio,
+    /// The share of the requests that can do no harm twice of which a canary gets copies before it gets any request.
+    /// Zero: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub shadow: Ratio,
+    /// How many copies are compared before it gets requests.
+    #[serde(default = "usual_copies", skip_serializing_if = "are_usual_copies")]
+    pub shadow_requests: u32,
     /// What evidence it takes.
     pub judgement: Judgement,
 }
+
+/// How many copies are compared where nobody said anything else.
+const USUAL_COPIES: u32 = 200;
 
 impl Default for RolloutSpec {
     fn default() -> Self {
@@ -81,9 +91,23 @@ impl Default for RolloutSpec {
             on_deadline: OnDeadline::Rollback,
             hold_back: Span::minutes(10),
             hold_back_share: Ratio::ZERO,
+            shadow: Ratio::ZERO,
+            shadow_requests: USUAL_COPIES,
             judgement: Judgement::default(),
         }
     }
+}
+
+const fn usual_copies() -> u32 {
+    USUAL_COPIES
+}
+
+fn are_usual_copies(copies: &u32) -> bool {
+    *copies == USUAL_COPIES
+}
+
+fn is_zero(share: &Ratio) -> bool {
+    *share == Ratio::ZERO
 }
 
 /// The errors that may be made and the harm that is tolerable when a release is judged.

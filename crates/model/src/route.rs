@@ -1,7 +1,8 @@
 //! The route table: everything the data plane knows. Immutable, replaced as a whole, ordered by generation.
 
 use crate::{
-    Address, ArmFigures, ChangeId, InstanceId, Judgement, Purge, Ratio, ReleaseId, RouteMatch, ServiceKey, TrafficSpec,
+    Address, ArmFigures, ChangeId, InstanceId, Judgement, Purge, Ratio, ReleaseId, RouteMatch, ServiceKey, Shadow,
+    TrafficSpec,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,9 @@ pub struct ServiceRoutes {
     /// What is given to nobody any more of the responses that are stored of it, in the order of their generations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub purges: Vec<Purge>,
+    /// The release that gets copies of the requests, while there is one. It is in no arm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
 }
 
 /// What part an arm plays.

@@ -41,6 +41,7 @@ use crate::{
     plain::{self, Parted},
     pool::Replay,
     refusal::Refusal,
+    shadow,
     tally::Outcome,
     ticket::Ticket,
     tls::elsewhere,
@@ -200,6 +201,9 @@ async fn carry(
         other => other,
     };
     outgoing(client, &lane, &mut head, &host, &origin, wanted, rewritten);
+    if downstream.is_none() && body.is_end_stream() {
+        shadow::copy(worker, &lane, &mut ticket, &head);
+    }
     if let Some(Found::Fetch(fetch)) = &found {
         fetch.ask(&mut head.headers);
     }

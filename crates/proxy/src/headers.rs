@@ -7,6 +7,7 @@
 use crate::{
     assign::Random,
     origin::{CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_FOR, FORWARDED_PROTO, Origin},
+    shadow::X_SHADOW,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -74,8 +75,10 @@ pub(crate) fn is_said_by_us(name: &str) -> bool {
         name.len() == known.len() && name.as_bytes().iter().zip(known).all(same)
     };
     // Most names are told by their length.
-    matches!(name.len(), 11 | 14..=17)
-        && ([&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &CLIENT_CERT, &CLIENT_CERT_CHAIN].into_iter().any(is)
+    matches!(name.len(), 8 | 11 | 14..=17)
+        && ([&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &CLIENT_CERT, &CLIENT_CERT_CHAIN, &X_SHADOW]
+            .into_iter()
+            .any(is)
             || name.contains('_') && [&CONTENT_LENGTH, &TRANSFER_ENCODING].into_iter().any(is))
 }
 
@@ -213,9 +216,10 @@ mod tests {
             ("content_length", "5"),
             ("host", "evil"),
             ("x-forwarded-proto", "https"),
+            ("x-shadow", "1"),
         ]);
         assert!(!headers.contains_key("x_forwarded_for") && !headers.contains_key("client_cert"));
-        assert!(!headers.contains_key("content_length"));
+        assert!(!headers.contains_key("content_length") && !headers.contains_key("x-shadow"));
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["host"], "shop.test");

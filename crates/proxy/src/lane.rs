@@ -7,12 +7,13 @@ use crate::{
     admit::Asked,
     assign::{Random, unit_hash},
     refusal::Refusal,
+    shadow::Shade,
     shared::Shared,
     table::{Route, Service, Table},
     tally::{ReleaseCounts, RouteCounts},
     upstream::Upstream,
 };
-use model::{Address, InstanceId, InstanceTls, ReleaseId, RouteName, ServiceKey, Span};
+use model::{Address, Endpoint, InstanceId, InstanceTls, ReleaseId, RouteName, ServiceKey, Span};
 use std::{
     cell::Cell,
     collections::BTreeMap,
@@ -49,6 +50,8 @@ pub(crate) struct Lane {
     pub(crate) arms: Vec<LaneArm>,
     /// This thread's counts of those of its routes that say something themselves, in their order: of each that has a name.
     routes: Vec<Option<Arc<RouteCounts>>>,
+    /// The release that gets copies of its requests, while there is one.
+    pub(crate) shade: Option<Shade>,
     /// Until when none of its requests are judged, because some instance is still warming up. It holds for all arms
     /// alike: leaving out only the arm that is new would make the other one look more frequent than its weight, and the
     /// evidence would grow from nothing.
@@ -78,17 +81,10 @@ impl Lanes {
                 let counts = self.releases.get(&id).or_else(|| next.releases.get(&id)).cloned();
                 let counts = counts.unwrap_or_else(|| shared.registry.release(&service.key, arm.release));
                 let upstreams = arm.endpoints.iter().map(|endpoint| {
-                    let tls = service.traffic.instance_tls.as_ref();
-                    let id = (endpoint.instance, endpoint.address.clone(), tls.cloned());
-                    let known = self.upstreams.get(&id).or_else(|| next.upstreams.get(&id));
-                    let upstream = known.map(|(upstream, _)| Rc::clone(upstream)).unwrap_or_else(|| {
-                        let counts = shared.registry.instance(endpoint.instance);
-                        Rc::new(Upstream::new(endpoint.clone(), tls, counts, now))
-                    });
+                    let upstream = self.upstream(&mut next, endpoint.clone(), service, shared, now);
                     if let Some(switch) = &service.guard {
                         warm_at = warm_at.max(upstream.since + switch.guard.judgement.warm_up.duration());
                     }
-                    next.upstreams.insert(id, (Rc::clone(&upstream), service.traffic.drain_deadline));
                     upstream
                 });
                 let upstreams = upstreams.collect();
@@ -101,8 +97,16 @@ impl Lanes {
                 next.routes.insert(id, Arc::clone(&counts));
                 Some(counts)
             });
-            let (routes, tries) = (named.collect(), Cell::new(TRIES.1));
-            next.lanes.push(Rc::new(Lane { service: Arc::clone(service), arms, routes, warm_at, tries }));
+            let routes = named.collect();
+            let shade = service.shadow.as_ref().map(|mirror| {
+                let endpoints = mirror.terms.endpoints.iter();
+                let upstreams = endpoints.map(|at| self.upstream(&mut next, at.clone(), service, shared, now));
+                let upstreams: Vec<_> = upstreams.collect();
+                let warm = |upstream: &Rc<Upstream>| upstream.since + mirror.terms.warm_up.duration();
+                Shade { warm_at: upstreams.iter().map(warm).max().unwrap_or(now), upstreams }
+            });
+            let (service, tries) = (Arc::clone(service), Cell::new(TRIES.1));
+            next.lanes.push(Rc::new(Lane { service, arms, routes, shade, warm_at, tries }));
         }
         for (id, (upstream, deadline)) in &self.upstreams {
             if !next.upstreams.contains_key(id) {
@@ -111,6 +115,26 @@ impl Lanes {
         }
         next.shuffle(random);
         next
+    }
+
+    /// An instance in the `next` table: the one that is known, or a new one.
+    fn upstream(
+        &self,
+        next: &mut Lanes,
+        endpoint: Endpoint,
+        service: &Service,
+        shared: &Shared,
+        now: Instant,
+    ) -> Rc<Upstream> {
+        let tls = service.traffic.instance_tls.as_ref();
+        let id = (endpoint.instance, endpoint.address.clone(), tls.cloned());
+        let known = self.upstreams.get(&id).or_else(|| next.upstreams.get(&id));
+        let upstream = known.map(|(upstream, _)| Rc::clone(upstream)).unwrap_or_else(|| {
+            let counts = shared.registry.instance(endpoint.instance);
+            Rc::new(Upstream::new(endpoint, tls, counts, now))
+        });
+        next.upstreams.insert(id, (Rc::clone(&upstream), service.traffic.drain_deadline));
+        upstream
     }
 
     /// The service that a request belongs to, and by which route.

@@ -56,6 +56,7 @@ mod refusal;
 mod report;
 mod saved_table;
 mod settings;
+mod shadow;
 mod shared;
 mod stream;
 mod streams;

@@ -105,6 +105,7 @@ impl Reporter {
                 .map(|(instance, in_flight)| InstanceTraffic { instance, in_flight })
                 .collect(),
             evidence: table.switches().map(|switch| (switch.change, switch.evidence())).collect(),
+            copies: table.mirrors().map(|mirror| (mirror.terms.change, mirror.copies())).collect(),
             tripped: shared.tripped(),
             unrouted: sum(|t| t.unrouted.get()),
             limited: sum(|t| t.limited.get()),

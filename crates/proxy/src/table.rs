@@ -11,7 +11,7 @@ pub(crate) mod route;
 pub(crate) use bounds::{Bounds, By};
 pub(crate) use route::{Route, Way};
 
-use crate::{admit::Asked, assign::Split, cache::Kept, edits::Edits, guard::Switch, units::Stage};
+use crate::{admit::Asked, assign::Split, cache::Kept, edits::Edits, guard::Switch, shadow::Mirror, units::Stage};
 use bounds::AllBounds;
 use http::HeaderName;
 use model::{
@@ -62,6 +62,8 @@ pub(crate) struct Service {
     pub(crate) split: Split,
     /// The test that watches its canary.
     pub(crate) guard: Option<Arc<Switch>>,
+    /// The release that gets copies of its requests.
+    pub(crate) shadow: Option<Mirror>,
     /// What is changed in its requests.
     pub(crate) request_edits: Edits,
     /// What is changed in its responses.
@@ -138,7 +140,7 @@ impl Table {
             let sticky = service.traffic.sticky.as_ref().and_then(Key::new);
             let split = Split::new(&service.arms);
             let stage = guard.as_ref().filter(|_| sticky.is_some()).map(|g| g.units().stage(split.canary_weight()));
-            made.all_plain &= is_plain(&service.traffic);
+            made.all_plain &= is_plain(&service.traffic) && service.shadow.is_none();
             made.services.push(Arc::new(Service {
                 key: service.service.clone(),
                 traffic: service.traffic.clone(),
@@ -147,6 +149,10 @@ impl Table {
                 arms: service.arms.clone(),
                 split,
                 guard,
+                shadow: service.shadow.as_ref().map(|terms| {
+                    // It goes on counting as long as it is for the same change.
+                    Mirror::new(terms, known.and_then(|known| known.shadow.as_ref()))
+                }),
                 request_edits: Edits::new(&service.traffic.request_headers),
                 response_edits: Edits::new(&service.traffic.response_headers),
                 bounds,
@@ -217,9 +223,15 @@ impl Table {
         self.services.iter().filter_map(|service| service.guard.as_ref())
     }
 
+    /// All shadows.
+    pub(crate) fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
+        self.services.iter().filter_map(|service| service.shadow.as_ref())
+    }
+
     /// Every endpoint of every release.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.services.iter().flat_map(|service| &service.arms).flat_map(|arm| &arm.endpoints)
+        let arms = self.services.iter().flat_map(|service| &service.arms).flat_map(|arm| &arm.endpoints);
+        arms.chain(self.mirrors().flat_map(|mirror| &mirror.terms.endpoints))
     }
 
     /// Whether a release of a service is in the table.
@@ -240,7 +252,7 @@ fn is_plain(traffic: &TrafficSpec) -> bool {
 impl Service {
     /// Whether plain requests to it can take the short way.
     pub(crate) fn is_plain(&self) -> bool {
-        is_plain(&self.traffic)
+        is_plain(&self.traffic) && self.shadow.is_none()
     }
 }
 

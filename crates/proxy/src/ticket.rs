@@ -7,6 +7,7 @@ use crate::{
     guard::{Ending, Judged},
     lane::Lane,
     refusal::Refusal,
+    shadow::Word,
     table::Bounds,
     tally::Outcome,
     upstream::Upstream,
@@ -37,6 +38,8 @@ pub(crate) struct Ticket {
     upstream: Option<Rc<Upstream>>,
     record: Option<Box<Record>>,
     pass: Option<Pass>,
+    /// Who waits to hear how it ends.
+    word: Option<Word>,
     state: State,
 }
 
@@ -59,6 +62,7 @@ impl Ticket {
             upstream: None,
             record: None,
             pass: None,
+            word: None,
             state: State::Open,
         }
     }
@@ -79,6 +83,11 @@ impl Ticket {
         self.pass = pass;
     }
 
+    /// It leaves word of how it ends for its copy.
+    pub(crate) fn leave_word(&mut self, word: Word) {
+        self.word = Some(word);
+    }
+
     /// The client is given this status: an instance has begun to answer.
     pub(crate) fn status(&mut self, status: u16) {
         if let Some(pass) = &mut self.pass {
@@ -86,6 +95,9 @@ impl Ticket {
         }
         if let Some(record) = &mut self.record {
             record.status(status);
+        }
+        if let Some(word) = &mut self.word {
+            word.status(status);
         }
     }
 
@@ -135,6 +147,9 @@ impl Ticket {
             return;
         }
         self.state = State::Settled;
+        if let Some(word) = self.word.take() {
+            word.ended(outcome);
+        }
         if let (Some(mut pass), Outcome::Refused | Outcome::Reset | Outcome::Timeout) = (self.pass.take(), outcome) {
             pass.ended(bulkhead::Ending::Overloaded);
         }

@@ -13,6 +13,7 @@ use crate::{
     lane::Lanes,
     listen::{Begins, Listener},
     quiet::Quiet,
+    shadow,
     shared::{Parting, Shared, Stop},
     tally::ThreadCounts,
     tcp::Entrances,
@@ -60,6 +61,8 @@ pub(crate) struct Worker {
     pub(crate) lines: Option<Lines>,
     /// For responses that are compressed.
     pub(crate) compressing: compress::Room,
+    /// For copies that shadows get.
+    pub(crate) copies: shadow::Room,
     /// For TLS handshakes.
     pub(crate) handshakes: Room,
     /// Tells that there are too many of them, and why some fail.
@@ -118,6 +121,7 @@ impl Worker {
             buffers: Rc::default(),
             dates: Dates::default(),
             compressing: compress::Room::default(),
+            copies: shadow::Room::default(),
             lines,
             handshakes: Room::default(),
             handshakes_full: Quiet::default(),

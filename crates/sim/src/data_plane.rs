@@ -4,8 +4,8 @@
 use crate::{driver::Driver, random::Random, version::Versions};
 use judge::{Evaluation, Unit};
 use model::{
-    Arm, ArmRole, ChangeId, Evidence, Guard, InstanceId, InstanceTraffic, Latencies, ProxyReport, Ratio, ReleaseId,
-    ReleaseTraffic, RouteTable, ServiceKey, ServiceRoutes, Tally, Time,
+    Arm, ArmRole, ChangeId, Copies, Evidence, Guard, InstanceId, InstanceTraffic, Latencies, ProxyReport, Ratio,
+    ReleaseId, ReleaseTraffic, RouteTable, ServiceKey, ServiceRoutes, Shadow, Tally, Time,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,7 @@ pub(crate) struct DataPlane {
     /// What it keeps on disk.
     pub(crate) saved: Saved,
     evaluations: BTreeMap<ChangeId, (Guard, Evaluation)>,
+    copies: BTreeMap<ChangeId, Copies>,
     releases: BTreeMap<ReleaseId, ReleaseTraffic>,
     flying: Vec<Flight>,
     unrouted: u64,
@@ -40,6 +41,21 @@ struct Flight {
     bet: Option<Bet>,
     failed: bool,
     latency_us: u64,
+    copy: Option<Copied>,
+}
+
+/// What becomes of a copy of a request.
+#[derive(Clone, Copy, Debug)]
+struct Copied {
+    change: ChangeId,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Answered(u64),
+    Status5xx,
+    Refused,
 }
 
 /// How a request was assigned, where there was a choice.
@@ -66,6 +82,7 @@ impl DataPlane {
             started: now,
             saved,
             evaluations: BTreeMap::new(),
+            copies: BTreeMap::new(),
             releases: BTreeMap::new(),
             flying: Vec::new(),
             unrouted: 0,
@@ -87,6 +104,11 @@ impl DataPlane {
         let guards: Vec<_> = self.saved.table.services.iter().filter_map(|s| s.guard.clone()).collect();
         self.evaluations.retain(|_, (known, _)| guards.contains(known));
         self.saved.tripped.retain(|change| guards.iter().any(|g| g.change == *change));
+        let shadows: Vec<_> = self.saved.table.services.iter().filter_map(|s| s.shadow.as_ref()).collect();
+        self.copies.retain(|change, _| shadows.iter().any(|shadow| shadow.change == *change));
+        for shadow in shadows {
+            self.copies.entry(shadow.change).or_default();
+        }
         for guard in guards {
             self.evaluations.entry(guard.change).or_insert_with(|| (guard.clone(), Evaluation::of(&guard)));
         }
@@ -120,7 +142,8 @@ impl DataPlane {
                 continue;
             };
             let bet = routes.guard.as_ref().map(|g| Bet { change: g.change, arm: role, weight });
-            self.send(&routes.service, arm, bet, outage, (driver, versions), random, now);
+            let copy = routes.shadow.as_ref().and_then(|s| copied(s, outage, (driver, versions), random));
+            self.send(&routes.service, arm, (bet, copy), outage, (driver, versions), random, now);
         }
     }
 
@@ -129,7 +152,7 @@ impl DataPlane {
         &mut self,
         service: &ServiceKey,
         arm: &Arm,
-        bet: Option<Bet>,
+        (bet, copy): (Option<Bet>, Option<Copied>),
         outage: f64,
         (driver, versions): (&Driver, &Versions),
         random: &mut Random,
@@ -146,10 +169,12 @@ impl DataPlane {
         match (endpoint, process.filter(|p| p.runs())) {
             (None, _) => {
                 traffic.tally.no_instance += 1;
+                self.compare(copy, true);
                 self.judge(bet, true, None);
             }
             (Some(_), None) => {
                 traffic.tally.refused += 1;
+                self.compare(copy, true);
                 self.judge(bet, true, None);
             }
             (Some(endpoint), Some(process)) => {
@@ -163,6 +188,7 @@ impl DataPlane {
                     bet,
                     failed: random.chance(version.failing) || random.chance(outage),
                     latency_us,
+                    copy,
                 });
             }
         }
@@ -188,9 +214,37 @@ impl DataPlane {
                     traffic.latencies.record(flight.latency_us);
                 }
             }
+            self.compare(flight.copy, broken || flight.failed);
             self.judge(flight.bet, broken || flight.failed, (!broken).then_some(flight.latency_us));
         }
         self.saved.tripped.difference(&before).copied().collect()
+    }
+
+    /// Counts a copy, and how the request went that it is a copy of.
+    fn compare(&mut self, copy: Option<Copied>, user_failed: bool) {
+        let Some(Copied { change, ending }) = copy else { return };
+        let Some(copies) = self.copies.get_mut(&change) else { return };
+        let copy_failed = match ending {
+            Ending::Answered(latency_us) => {
+                copies.tally.answered += 1;
+                copies.latencies.record(latency_us);
+                false
+            }
+            Ending::Status5xx => {
+                copies.tally.status_5xx += 1;
+                true
+            }
+            Ending::Refused => {
+                copies.tally.refused += 1;
+                true
+            }
+        };
+        match (copy_failed, user_failed) {
+            (false, false) => copies.both_fine += 1,
+            (true, false) => copies.only_copy_failed += 1,
+            (false, true) => copies.only_user_failed += 1,
+            (true, true) => copies.both_failed += 1,
+        }
     }
 
     fn judge(&mut self, bet: Option<Bet>, failed: bool, latency_us: Option<u64>) {
@@ -235,6 +289,7 @@ impl DataPlane {
             routes: None,
             instances: instances.into_iter().map(traffic).collect(),
             evidence: self.evaluations.iter().map(|(change, (_, e))| (*change, self.evidence(*change, e))).collect(),
+            copies: self.copies.iter().map(|(change, copies)| (*change, copies.clone())).collect(),
             tripped: self.saved.tripped.iter().copied().collect(),
             unrouted: self.unrouted,
             limited: 0,
@@ -251,4 +306,24 @@ impl DataPlane {
         let against = evaluation.verdict().ends_exposure();
         if self.saved.tripped.contains(&change) && !against { Evidence::default() } else { evaluation.evidence() }
     }
+}
+
+/// What becomes of a request's copy, where it has one.
+fn copied(
+    shadow: &Shadow,
+    outage: f64,
+    (driver, versions): (&Driver, &Versions),
+    random: &mut Random,
+) -> Option<Copied> {
+    if random.below(1_000_000) >= u64::from(shadow.share.ppm()) {
+        return None;
+    }
+    let endpoint = shadow.endpoints.get(random.below(shadow.endpoints.len() as u64) as usize)?;
+    let process = driver.processes.get(&endpoint.instance).filter(|p| p.address == endpoint.address && p.runs());
+    let ending = match process.map(|process| versions.of(process.spec.artifact, &process.spec.run)) {
+        None => Ending::Refused,
+        Some(version) if random.chance(version.failing) || random.chance(outage) => Ending::Status5xx,
+        Some(version) => Ending::Answered((version.latency_us as f64 * (0.5 + random.share())) as u64),
+    };
+    Some(Copied { change: shadow.change, ending })
 }

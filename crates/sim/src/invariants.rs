@@ -9,7 +9,8 @@ use control::{
     rollout, route,
 };
 use model::{
-    Action, ActorKind, ArmRole, Claim, Purge, Ratio, ReleaseId, ServiceKey, ServiceRoutes, Strategy, Time, Verdict,
+    Action, ActorKind, ArmRole, Claim, OnDeadline, Purge, Ratio, ReleaseId, ServiceKey, ServiceRoutes, Strategy, Time,
+    Verdict,
 };
 use std::collections::BTreeMap;
 
@@ -64,6 +65,11 @@ pub const ALL: &[Invariant] = &[
         id: "ramp",
         says: "A canary without steps gets more only on evidence, at most twice as much at once, and never more than half.",
         check: ramp,
+    },
+    Invariant {
+        id: "shadow",
+        says: "A release that gets copies gets no request, and none before as many copies were compared as were asked for, or its deadline has passed.",
+        check: shadow,
     },
     Invariant { id: "no-data", says: "Missing data never promotes a release.", check: no_data },
     Invariant { id: "entry-bytes", says: "Every entry fits, and is read back as what was written.", check: |_| Ok(()) },
@@ -309,6 +315,25 @@ fn ramp(m: &Moment<'_>) -> Result<(), String> {
                 })
             }
         }
+    })
+}
+
+fn shadow(m: &Moment<'_>) -> Result<(), String> {
+    for (key, routes) in m.tables() {
+        let Some(shadow) = &routes.shadow else { continue };
+        let has_requests = routes.arms.iter().any(|arm| arm.release == shadow.release);
+        holds(!has_requests, || format!("{} of {key} gets copies and requests", shadow.release))?;
+    }
+    m.rollouts().try_for_each(|(entry, fact)| {
+        let rollout::Fact::Stepped { change, step: 0, .. } = fact else { return Ok(()) };
+        let before = m.step.before.changes.get(change).and_then(|c| c.rollout.as_ref());
+        let Some(copies) = before.and_then(|r| r.terms.copies) else { return Ok(()) };
+        let compared = m.serve.observed.copies(*change).map_or(0, model::Copies::compared);
+        let deadline = before.filter(|r| r.shadow.is_some() && r.terms.on_deadline == OnDeadline::Promote);
+        let overdue = deadline.and_then(|r| r.deadline).is_some_and(|deadline| entry.time >= deadline);
+        holds(compared >= u64::from(copies.requests) || (overdue && compared > 0), || {
+            format!("{change} begins with requests after {compared} copies")
+        })
     })
 }
 

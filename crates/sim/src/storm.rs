@@ -288,6 +288,10 @@ impl Storm {
         if spec.rollout.hold_back > Span::ZERO {
             spec.rollout.hold_back_share = percent(10 * self.dice.below(2) as u32);
         }
+        if spec.rollout.strategy == Strategy::Canary {
+            spec.rollout.shadow = percent(50 * self.dice.below(2) as u32);
+            spec.rollout.shadow_requests = 60;
+        }
         spec.rollout.min_time = Span::seconds(self.dice.below(2) * 10);
         spec.rollout.judgement.tolerance = percent(3);
         spec.rollout.judgement.exposure = (self.dice.below(3) == 0).then_some(8);

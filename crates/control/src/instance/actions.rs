@@ -75,7 +75,8 @@ fn drained(state: &State, observed: &Observed, i: &Instance, retired: Retired, n
     let waited = now.since(retired.at);
     match observed.in_flight(i.id) {
         Some(0) if knows => Some("it is retired and has no requests any more"),
-        None | Some(0) if !takes_requests => Some("it is retired and takes no requests"),
+        // One that says something may still obey a table from when it took some.
+        None if !takes_requests => Some("it is retired and takes no requests"),
         // A moment more than the data plane gives its connections, so that it is the one who ends and counts them.
         Some(_) if knows && waited > deadline + Span(1_000) => Some("it is retired and its drain deadline has passed"),
         // A data plane that has not taken the table may still send it requests.

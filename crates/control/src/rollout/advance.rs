@@ -2,7 +2,7 @@
 //! they matter. It looks at the state and the observation only, so a restarted control plane goes on where the last one
 //! stopped.
 
-use super::{Fact, Rollout, Until, draft, draft_undo, ramp};
+use super::{Fact, Rollout, Until, draft, draft_undo, ramp, shadow};
 use crate::{
     Code, Draft, Observed, Refusal, Request, State,
     change::{self, Change, Outcome, Phase},
@@ -132,6 +132,9 @@ fn tripped(observed: &Observed, change: &Change, rollout: &Rollout) -> Option<(O
         return None;
     }
     let from = rollout.from?;
+    if let Some((figures, why)) = shadow::against(observed, change, rollout, from) {
+        return Some((Some(figures), why));
+    }
     if let Some(evidence) = observed.evidence(change.id)
         && let Some(why) = against(evidence, from, watching && rollout.weight == Ratio::ONE)
     {
@@ -192,7 +195,7 @@ fn broken(state: &State, observed: &Observed, change: &Change, rollout: &Rollout
         return Some(format!("{from} did not stop"));
     }
     // Restarts do not extend the deadline of a release that has yet to become ready for the first time.
-    let first_start = change.phase != Phase::HoldingBack && rollout.step.is_none();
+    let first_start = change.phase != Phase::HoldingBack && rollout.step.is_none() && rollout.shadow.is_none();
     instances().filter(|i| !i.is_ready()).find_map(|i| {
         let since = if first_start { rollout.begun_at.max(i.placed_at) } else { i.condition.since() };
         let late = now.since(since) > limit;
@@ -235,7 +238,7 @@ fn forward(
     let Some(step) = rollout.step else {
         return match rolling {
             true if ready >= 1 => stepped(0, Ratio::of(1, u64::from(spec.replicas))),
-            false if ready >= spec.replicas => stepped(0, rollout.terms.first_share()),
+            false if ready >= spec.replicas => shadow::next(observed, change, rollout, from, now),
             true | false => Vec::new(),
         };
     };

@@ -20,7 +20,7 @@ pub struct Terms {
     /// How long after the first step it is promoted at the earliest.
     #[serde(default)]
     pub min_time: Span,
-    /// How long after the first step it must be decided; `None`: it is not judged.
+    /// How long after the first copy, and after the first step, it must be decided; `None`: it is not judged.
     pub deadline: Option<Span>,
     /// What happens when it is not.
     pub on_deadline: OnDeadline,
@@ -35,6 +35,18 @@ pub struct Terms {
     /// The share of the requests that the old release keeps while it is kept warm.
     #[serde(default)]
     pub hold_back_share: Ratio,
+    /// What it gets copies of before its first request; `None`: of nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<CopyTerms>,
+}
+
+/// What a release gets copies of before its first request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CopyTerms {
+    /// Which share of the safe requests.
+    pub share: Ratio,
+    /// How many are to be compared.
+    pub requests: u32,
 }
 
 impl Terms {
@@ -53,6 +65,16 @@ impl Terms {
         let concurrent = answers && has_routes && matches!(strategy, Strategy::Canary | Strategy::Rolling);
         let stays_warm = answers && matches!(strategy, Strategy::Canary | Strategy::BlueGreen);
         let warm_share = if stays_warm && has_routes { rollout.hold_back_share } else { Ratio::ZERO };
+        // Connections that are carried as they are cannot be copied.
+        let is_shadowed = concurrent && strategy == Strategy::Canary && !spec.routes.is_empty();
+        let copies = CopyTerms { share: rollout.shadow, requests: rollout.shadow_requests };
+        let copies = Some(copies).filter(|copies| is_shadowed && copies.share > Ratio::ZERO);
+        let false_alarm = match copies {
+            None => rollout.judgement.false_alarm,
+            // It is judged twice, and what may go wrong is shared between the two.
+            Some(_) => half(rollout.judgement.false_alarm),
+        };
+        let judgement = Judgement { false_alarm, ..rollout.judgement.clone() };
         // Chance alone would spend a budget when all requests count, and what is promoted was not found to be harmful.
         let watch = Judgement { exposure: None, ..rollout.judgement.clone() };
         let watch = match warm_share {
@@ -68,9 +90,10 @@ impl Terms {
             deadline: (concurrent && strategy == Strategy::Canary).then_some(rollout.deadline),
             on_deadline: rollout.on_deadline,
             hold_back: if stays_warm { rollout.hold_back } else { Span::ZERO },
-            judgement: concurrent.then(|| rollout.judgement.clone()),
+            judgement: concurrent.then_some(judgement),
             watch: (stays_warm && has_routes).then_some(watch),
             hold_back_share: warm_share,
+            copies,
         }
     }
 
@@ -91,6 +114,7 @@ impl Terms {
             judgement: None,
             watch: None,
             hold_back_share: Ratio::ZERO,
+            copies: None,
         }
     }
 
@@ -117,17 +141,21 @@ impl Terms {
         match self.strategy {
             Strategy::Canary => {
                 let judgement = self.judgement.clone().unwrap_or_default();
-                let mut steps = vec![
-                    step(
-                        format!("start {} beside {from}", instances(n)),
-                        "users notice nothing of a release that does not start",
-                    ),
+                let mut steps = vec![step(
+                    format!("start {} beside {from}", instances(n)),
+                    "users notice nothing of a release that does not start",
+                )];
+                steps.extend(
+                    self.copying()
+                        .map(|copies| step(copies, "nobody sees its answers, and what fails is undone first")),
+                );
+                steps.extend([
                     step(self.shares(), "every request is evidence; few users feel a bad release"),
                     step(
                         format!("roll back at once when it is worse (false alarm ≤ {})", judgement.false_alarm),
                         "the data plane judges every request and stops exposing users by itself",
                     ),
-                ];
+                ]);
                 steps.extend(bounds(&judgement).map(|bound| step(bound, "the service asks for it")));
                 let earliest = match self.min_time {
                     Span::ZERO => String::new(),
@@ -171,6 +199,12 @@ impl Terms {
         }
     }
 
+    /// What it gets before its first request.
+    fn copying(&self) -> Option<String> {
+        let CopyTerms { share, requests } = self.copies?;
+        Some(format!("send it copies of {share} of the safe requests until {requests} are compared"))
+    }
+
     /// How its share grows.
     fn shares(&self) -> String {
         if self.steps.is_empty() {
@@ -193,7 +227,12 @@ impl Terms {
             (Some(_), Strategy::Canary) => {
                 let budget = self.judgement.as_ref().and_then(|judgement| judgement.exposure);
                 let budget = budget.map_or(String::new(), |n| format!(", and no more than {n} failed requests"));
-                format!("{} of its requests first, more only as evidence allows{budget}", self.first_share())
+                let share = self.first_share();
+                let first = match self.copies {
+                    None => format!("{share} of its requests first"),
+                    Some(_) => format!("nobody at first, then {share} of its requests"),
+                };
+                format!("{first}, more only as evidence allows{budget}")
             }
             (Some(_), Strategy::Rolling) => format!("1 of {} instances first", spec.replicas),
             (Some(_), Strategy::BlueGreen | Strategy::Recreate) => who.to_owned(),
@@ -219,6 +258,11 @@ fn bounds(judgement: &Judgement) -> impl Iterator<Item = String> {
     let limits = judgement.limits.iter().map(|limit| format!("roll back when it is shown to break “{limit}”"));
     let budget = judgement.exposure.map(|n| format!("stop it when {n} more requests failed than otherwise would have"));
     limits.chain(budget)
+}
+
+/// Half of a probability of error, which is never none.
+fn half(share: Ratio) -> Ratio {
+    Ratio::from_ppm(share.ppm().div_ceil(2)).unwrap_or(share)
 }
 
 /// A number of instances, for people.

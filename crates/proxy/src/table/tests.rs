@@ -15,6 +15,7 @@ fn table(routes: &[&str]) -> Table {
             arms: Vec::new(),
             guard: None,
             purges: Vec::new(),
+            shadow: None,
         }
     });
     Table::new(&RouteTable { generation: 1, services: services.collect() }, &Table::default(), |guard| {
@@ -209,6 +210,7 @@ fn a_path_alone_goes_before_a_pattern_and_conditions_before_none() {
         arms: Vec::new(),
         guard: None,
         purges: Vec::new(),
+        shadow: None,
     });
     let table = RouteTable { generation: 1, services: services.collect() };
     let before = Table::new(&table, &Table::default(), |guard| Switch::new(guard, false));

@@ -26,6 +26,7 @@ mod origins;
 mod parted;
 mod route_bounds;
 mod routing;
+mod shadowing;
 mod sharing;
 mod smuggling;
 mod tcp;

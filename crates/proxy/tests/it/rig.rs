@@ -225,6 +225,7 @@ pub(crate) fn service(arms: Vec<Arm>) -> ServiceRoutes {
         arms,
         guard: None,
         purges: Vec::new(),
+        shadow: None,
     }
 }
 

@@ -178,6 +178,19 @@ pub(super) const ROLLOUT: &[Key<RolloutSpec>] = &[
         set: |r, v, f| f.put(&mut r.step_time, v.span_or_zero()),
     },
     Key {
+        name: "shadow",
+        doc: "The share of the GET and HEAD requests of which a canary gets copies before it gets any request. Nobody sees the answers;\n\
+              if copies fail more often than the requests themselves, it is undone before it had a user. \"0 %\": none.",
+        shows: Shows::Default(r#""0 %""#),
+        set: |r, v, f| f.put(&mut r.shadow, v.ratio()),
+    },
+    Key {
+        name: "shadow_requests",
+        doc: "How many copies are compared before it gets requests. `deadline` and `on_deadline` hold for them, too.",
+        shows: Shows::Default("200"),
+        set: |r, v, f| f.put(&mut r.shadow_requests, v.integer(1..=MOST_COPIES)),
+    },
+    Key {
         name: "exposure",
         doc: "How many more requests may fail because of a new release before it gets no more of them, proof or no proof.\n\
               Also slows the growing share of a busy service. Without it: only evidence ends a rollout.",
@@ -266,6 +279,9 @@ pub(super) const ROLLOUT: &[Key<RolloutSpec>] = &[
         set: |r, v, f| f.put(&mut r.judgement.warm_up, v.span_or_zero()),
     },
 ];
+
+/// More copies than a canary would need requests.
+const MOST_COPIES: u32 = 1_000_000;
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("http1", Protocol::Http1), ("http2", Protocol::Http2)];
 

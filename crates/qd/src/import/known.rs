@@ -2,6 +2,7 @@
 //! formats are those of argoproj.io/v1alpha1 and flagger.app/v1beta1.
 
 use super::spot::{
+    Fate,
     Fate::{Left, Name, NotNeeded, Read},
     Known,
 };
@@ -12,7 +13,10 @@ const MEASURED_HERE: &str = "requests are measured here, in the proxy that carri
 const HOW_IT_RUNS: &str = "how a service is run is no part of a rollout: it stands under `[services.NAME]`";
 const CARRIED_HERE: &str = "the proxy here carries the requests itself: `routes` under `[services.NAME]` say which";
 const NO_CLUSTER: &str = "this is for the cluster's own books";
-const NO_EXTRA_REQUESTS: &str = "requests are not copied to a canary";
+const COPIES: Fate = Left(
+    "requests are copied to a canary before it gets any here, and not beside those that it gets",
+    "`shadow = \"100 %\"` under `[services.NAME.rollout]`",
+);
 
 pub(super) const DOCUMENT: &[Known] = &[
     ("apiVersion", Name),
@@ -151,7 +155,7 @@ pub(super) const STEP: &[Known] = &[
             "`sticky` under `[services.NAME.traffic]` keeps a user on one release",
         ),
     ),
-    ("setMirrorRoute", Left(NO_EXTRA_REQUESTS, "it is judged on a small share of the real ones")),
+    ("setMirrorRoute", COPIES),
     ("plugin", Left("no programs of others take part in a rollout", "run it before `qd deploy`")),
 ];
 
@@ -240,8 +244,8 @@ pub(super) const FLAGGER_ANALYSIS: &[Known] = &[
             "`sticky` under `[services.NAME.traffic]` keeps a user on one release",
         ),
     ),
-    ("mirror", Left(NO_EXTRA_REQUESTS, "it is judged on a small share of the real ones")),
-    ("mirrorWeight", Left(NO_EXTRA_REQUESTS, "it is judged on a small share of the real ones")),
+    ("mirror", COPIES),
+    ("mirrorWeight", COPIES),
     (
         "sessionAffinity",
         Left(

@@ -222,7 +222,7 @@ fn steps_that_cannot_be_are_left_out_and_the_rest_stays() {
             left out 11:11 spec.strategy.canary.steps[3].setweight: `setweight` is not a key that is known here = did you mean `setWeight`?
             left out 12:29 spec.strategy.canary.steps[4].pause.duration: this is not a length of time = use a number with s, m or h
             left out 13:11 spec.strategy.canary.steps[5]: this is a plain value, and a map is expected here
-            left out 14:11 spec.strategy.canary.steps[6].setMirrorRoute: requests are not copied to a canary = it is judged on a small share of the real ones
+            left out 14:11 spec.strategy.canary.steps[6].setMirrorRoute: requests are copied to a canary before it gets any here, and not beside those that it gets = `shadow = "100 %"` under `[services.NAME.rollout]`
             left out 15:11 spec.strategy.canary.steps[7].experiment: no extra copies of releases are run to be compared = the canary is compared with the running release as it is
         "#]],
     );
@@ -288,7 +288,7 @@ fn what_flagger_does_besides_is_left_out_with_what_to_do_instead() {
             # There is nothing to set.
             not needed here 7:15 spec.analysis.interval: there are no steps that could be held
             left out 8:17 spec.analysis.iterations: a release is looked at so often there before it gets all requests at once = here it gets a growing share of them, by default; `strategy = "blue-green"` moves all at once, and does not judge
-            left out 9:13 spec.analysis.mirror: requests are not copied to a canary = it is judged on a small share of the real ones
+            left out 9:13 spec.analysis.mirror: requests are copied to a canary before it gets any here, and not beside those that it gets = `shadow = "100 %"` under `[services.NAME.rollout]`
             left out 10:5 spec.analysis.match: requests are not assigned by what they say = `sticky` under `[services.NAME.traffic]` keeps a user on one release
             left out 13:7 spec.analysis.webhooks[0]: webhook of the type confirm-promotion: nothing is asked before a step or a promotion = `qd pause` holds a rollout, `qd promote` ends it
             left out 14:7 spec.analysis.webhooks[1]: webhook of the type rollout: nothing is called while a release is judged, and no requests are made for it: it is judged on real ones = let CI send requests after `qd deploy --detach` if there are too few

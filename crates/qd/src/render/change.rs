@@ -125,6 +125,10 @@ pub(crate) fn progress_line(view: &ChangeView) -> String {
 /// What was measured so far, to follow a line of progress; empty when nothing was.
 pub(crate) fn figures_line(view: &ChangeView) -> String {
     let Some(rollout) = &view.rollout else { return String::new() };
+    if let (Some(shadow), Some(from)) = (&rollout.shadow, rollout.from) {
+        let seen = shadow.copies.compared() > 0;
+        return if seen { format!(" ({})", shadow.copies.sentence(from, rollout.to)) } else { String::new() };
+    }
     let (Some(seen), Some(from)) = (&rollout.evidence, rollout.from) else { return String::new() };
     if seen.canary.units == 0 {
         return String::new();

@@ -4,11 +4,14 @@ use super::{
     figures::{count, latency, many, percent},
     ink::{Ink, wrap},
 };
-use control::view::RolloutView;
-use model::{ArmBounds, ArmFigures, Evidence, Finding, LatencyBounds, ReleaseId, evidence::rates};
+use control::view::{RolloutView, ShadowView};
+use model::{ArmBounds, ArmFigures, Copies, Evidence, Finding, LatencyBounds, ReleaseId, evidence::rates};
 
 /// What was measured: a line for each release, and how far the proofs are.
 pub(super) fn evidence(rollout: &RolloutView, ink: Ink) -> String {
+    if let (Some(shadow), Some(from)) = (&rollout.shadow, rollout.from) {
+        return copies(shadow, from, rollout.to, ink);
+    }
     let (Some(evidence), Some(from)) = (&rollout.evidence, rollout.from) else { return String::new() };
     if evidence.canary.units + evidence.running.units == 0 {
         return String::new();
@@ -25,6 +28,34 @@ pub(super) fn evidence(rollout: &RolloutView, ink: Ink) -> String {
     let shown = format!("proof that it is not worse  {} {:.0} %", Ink::bar(not_worse), 100.0 * not_worse);
     text += &ink.flow("  ", [shown].into_iter().chain(needed));
     text += &bounds(evidence, ink);
+    text
+}
+
+/// What became of the copies that a release got before its first request.
+fn copies(shadow: &ShadowView, from: ReleaseId, to: ReleaseId, ink: Ink) -> String {
+    let Copies { both_fine, only_copy_failed, only_user_failed, both_failed, statuses_differ, .. } = shadow.copies;
+    let quantile = |q| shadow.copies.latencies.quantile_us(q).map(|us| latency(us as f64 / 1e3));
+    let compared = format!("{} of {} compared", count(shadow.copies.compared()), many(shadow.requests.into(), "copy"));
+    let latencies = [(0.5, "p50"), (0.99, "p99")].map(|(q, name)| quantile(q).map(|l| format!("{name} {l}")));
+    let mut text = ink.flow("  ", [compared].into_iter().chain(latencies.into_iter().flatten()));
+    let only = |release, failed| format!("only {release} failed {}", count(failed));
+    let copy_failed = only(to, only_copy_failed);
+    text += &ink.flow(
+        "  ",
+        [
+            format!("both fine {}", count(both_fine)),
+            if only_copy_failed > only_user_failed { ink.warn(copy_failed) } else { copy_failed },
+            only(from, only_user_failed),
+            format!("both failed {}", count(both_failed)),
+            format!("statuses differ {}", count(statuses_differ)),
+        ],
+    );
+    let worse = (shadow.worse / shadow.worse_bound).clamp(0.0, 1.0);
+    text += &ink.flow("  ", [format!("proof that copies fail more  {} {:.0} %", Ink::bar(worse), 100.0 * worse)]);
+    if shadow.copies.crowded_out > 0 {
+        let what = format!("{} not copied: too many copies were under way", many(shadow.copies.crowded_out, "request"));
+        text += &wrap(&ink.dim(what), ink.width, "  ");
+    }
     text
 }
 

@@ -2,12 +2,15 @@ use super::*;
 use control::{
     change::{Class, Outcome, Phase, Plan, PlannedChange, propose::Step},
     release::Standing,
-    view::{ChangeView, Health, InstanceView, ProxyView, ReleaseView, RolloutView, ServiceView, Status, TrafficView},
+    view::{
+        ChangeView, Health, InstanceView, ProxyView, ReleaseView, RolloutView, ServiceView, ShadowView, Status,
+        TrafficView,
+    },
 };
 use expect_test::{Expect, expect};
 use model::{
-    AbsoluteLimit, ArmBounds, ArmFigures, ChangeId, ClosedAddress, Digest, Evidence, Finding, InstanceId, Latencies,
-    LatencyBounds, LimitFinding, Metric, Ratio, ReleaseId, RouteMatch, Span, Strategy, Tally, Time, Verdict,
+    AbsoluteLimit, ArmBounds, ArmFigures, ChangeId, ClosedAddress, Copies, Digest, Evidence, Finding, InstanceId,
+    Latencies, LatencyBounds, LimitFinding, Metric, Ratio, ReleaseId, RouteMatch, Span, Strategy, Tally, Time, Verdict,
 };
 
 const PLAIN: Ink = Ink { colour: false, width: 80 };
@@ -105,6 +108,7 @@ fn deploy(phase: Phase) -> ChangeView {
             weight: Ratio::from_percent(10).unwrap(),
             step: Some(3),
             steps: 5,
+            shadow: None,
             deadline: Some(NOW + Span::minutes(58)),
             warm_until: None,
             evidence: Some(Evidence {
@@ -332,6 +336,42 @@ fn a_log_gets_one_line_for_each_event() {
     let view = deploy(Phase::Running);
     expect!["CHG-4: step 3 of 5, REL-4 gets 10 % of the requests; not decided yet (REL-4 5 of 1,203 failed, REL-3 40 of 10,822 failed; proof of worse 12 %, of not worse 60 %)"]
         .assert_eq(&(progress_line(&view) + &figures_line(&view)));
+}
+
+#[test]
+fn a_release_that_gets_copies_shows_what_became_of_them() {
+    let mut view = deploy(Phase::Running);
+    view.progress = "REL-4 gets copies of 10 % of the safe requests, and no request, until 200 are compared".to_owned();
+    if let Some(rollout) = &mut view.rollout {
+        let copies = Copies {
+            both_fine: 130,
+            only_copy_failed: 4,
+            statuses_differ: 5,
+            crowded_out: 3,
+            latencies: latencies(&[3, 3, 18]),
+            ..Copies::default()
+        };
+        let share = Ratio::from_percent(10).unwrap();
+        rollout.shadow = Some(ShadowView { share, requests: 200, copies, worse: 2.0, worse_bound: 7.6 });
+        (rollout.step, rollout.evidence, rollout.weight) = (None, None, Ratio::ZERO);
+    }
+    check(
+        &change(&view, NOW, PLAIN),
+        expect![[r#"
+        CHG-4  deploy shop  running · by ann · 2m 10s ago
+          “faster checkout”
+          REL-4 gets copies of 10 % of the safe requests, and no request, until 200 are
+          compared
+          134 of 200 copies compared · p50 3.0 ms · p99 18 ms
+          both fine 130 · only REL-4 failed 4 · only REL-3 failed 0 · both failed 0
+          statuses differ 5
+          proof that copies fail more  ███░░░░░░░ 26 %
+          3 requests not copied: too many copies were under way
+          to be decided within 58m
+          qd promote CHG-4 · qd pause CHG-4 · qd cancel CHG-4
+    "#]],
+    );
+    expect!["CHG-4: REL-4 gets copies of 10 % of the safe requests, and no request, until 200 are compared (134 copies compared: both fine 130, only REL-4 failed 4, only REL-3 failed 0, both failed 0; statuses differ 5, p99 of the copies 17.9 ms)"].assert_eq(&(progress_line(&view) + &figures_line(&view)));
 }
 
 #[test]

@@ -48,6 +48,31 @@ fn a_slow_canary_is_rolled_back_although_nothing_fails() {
 }
 
 #[test]
+fn a_release_gets_copies_first_and_a_failing_one_never_has_a_user() {
+    let mut site = Site::new();
+    site.edit("hold_back = \"0s\"", "hold_back = \"0s\"\nshadow = \"100 %\"\nshadow_requests = 60");
+    site.open_shop();
+    let traffic = Traffic::start(site.address);
+    site.deploy_by("canary", "v2", "truncate_share = 0.5").expect(3).telling("copies fail more often with it");
+    traffic.goes_on();
+    let tally = traffic.so_far();
+    tally.assert_harmed_only_by(&[]);
+    assert_eq!((tally.answered_by("v2"), site.outcome("CHG-3").as_str()), (0, "rolled_back"), "{tally:?}");
+    let why = site.why("CHG-3");
+    assert!(why.contains("judged by copies: REL-2 fails more often"), "{why}");
+
+    // A good one gets copies, then requests, and nobody notices either.
+    site.deploy_by("canary", "v3", "").expect(0);
+    assert_eq!(site.serving(), "v3");
+    let tally = traffic.stop();
+    tally.assert_harmed_only_by(&[]);
+    let why = site.why("CHG-4");
+    for said in ["copies of 100 % of the safe requests", "only REL-3 failed 0", "20 %", "not worse"] {
+        assert!(why.contains(said), "{said}\n{why}");
+    }
+}
+
+#[test]
 fn strategies_that_promise_it_replace_a_release_without_a_failed_request() {
     let site = Site::open();
     let traffic = Traffic::start(site.address);

@@ -12,6 +12,7 @@ mod ramp;
 mod repair;
 mod rollback;
 mod scale;
+mod shadow;
 mod steering;
 mod strategy;
 mod trouble;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::{Bench, apply, deploy, key, spec};
 use expect_test::{Expect, expect};
-use model::{AbsoluteLimit, Check, InstanceTls, Probe, Ratio, RouteMatch, Span};
+use model::{AbsoluteLimit, Check, InstanceTls, Probe, Ratio, RouteMatch, Span, Strategy};
 use std::{fmt::Write as _, net::SocketAddr};
 
 fn percent(n: u32) -> Ratio {
@@ -35,6 +35,31 @@ fn a_canary_says_what_it_will_do_and_why() {
             - promote it when failures are not worse by more than 1 %: a good release should not wait for a timer
             - keep REL-1 warm for 10m, then stop it: a return is then a matter of moments
             blast radius: 1 % of its requests first, more only as evidence allows
+            reversibility: undone in moments until 10m after promotion: REL-1 stays warm; later by a rollback
+        "#]],
+    );
+}
+
+#[test]
+fn a_canary_with_a_shadow_says_that_nobody_is_concerned_at_first() {
+    let mut b = Bench::with_shop();
+    let mut shop = spec("shop");
+    shop.rollout.shadow = percent(20);
+    b.command(apply([("shop", shop)])).unwrap();
+    b.settle();
+    check(
+        &b,
+        deploy("shop", "v2"),
+        expect![[r#"
+            deploy shop (Normal)
+            - create a release of shop from artifact fb04dcb6970e: with the configuration d84b14ab8cc9
+            - start 2 instances beside REL-1: users notice nothing of a release that does not start
+            - send it copies of 20 % of the safe requests until 200 are compared: nobody sees its answers, and what fails is undone first
+            - send the new release 1 % of the requests, and up to 50 % as evidence grows: every request is evidence; few users feel a bad release
+            - roll back at once when it is worse (false alarm ≤ 0.05 %): the data plane judges every request and stops exposing users by itself
+            - promote it when failures are not worse by more than 1 %: a good release should not wait for a timer
+            - keep REL-1 warm for 10m, then stop it: a return is then a matter of moments
+            blast radius: nobody at first, then 1 % of its requests, more only as evidence allows
             reversibility: undone in moments until 10m after promotion: REL-1 stays warm; later by a rollback
         "#]],
     );
@@ -340,6 +365,24 @@ fn what_could_never_run_is_refused() {
         expect![[
             r#"Invalid: shop: hold_back_share means nothing without hold_back; say for how long the old release keeps its share: hold_back = "10m""#
         ]],
+    );
+    check(
+        |s| {
+            s.rollout.shadow = percent(10);
+            s.rollout.strategy = Strategy::Rolling;
+        },
+        expect![[
+            r#"Invalid: shop: shadow is what a canary begins with, and its strategy is rolling; take `shadow` out, or set strategy = "canary""#
+        ]],
+    );
+    check(
+        |s| {
+            s.rollout.shadow = percent(10);
+            s.rollout.shadow_requests = 0;
+        },
+        expect![
+            "Invalid: shop: a shadow of which nothing is compared shows nothing; say how many copies are to be compared: shadow_requests = 200"
+        ],
     );
     check(
         |s| s.rollout.hold_back_share = percent(51),
