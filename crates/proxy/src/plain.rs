@@ -1,4 +1,4 @@
-//! The short way for plain requests: HTTP/1.1 without a body, which is most of what most services are asked.
+//! The short way for plain requests: those without a body or anything unusual, which are most of what most services are asked.
 //!
 //! ```text
 //!  read ──── a head, understood where it lies ([`request`])              anything else: hyper goes on from here
@@ -11,6 +11,9 @@
 //! What is decided, counted and promised is the same as for requests that hyper carries, and so are the tests. What differs is
 //! the cost: no copy of a head in pieces, no channel between two halves of a connection, no timer that is set for each request,
 //! and no buffer that is held while nothing is in it.
+//!
+//! Where hyper has read a request, because it came over HTTP/2 or behind one that is not plain, the way begins at "send", and the
+//! answer goes back through hyper ([`parted`], [`body`]).
 
 mod body;
 pub(crate) mod chunks;
