@@ -120,5 +120,13 @@ fn spec(name: &ServiceName) -> ServiceSpec {
         user: None,
     };
     let routes = vec![RouteMatch::prefix(Some(&format!("{name}.example")), "/")];
-    ServiceSpec { run, replicas: 3, routes, tcp: Vec::new(), traffic: Default::default(), rollout: Default::default() }
+    ServiceSpec {
+        run,
+        replicas: 3,
+        sleep_after: None,
+        routes,
+        tcp: Vec::new(),
+        traffic: Default::default(),
+        rollout: Default::default(),
+    }
 }

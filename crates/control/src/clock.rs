@@ -1,7 +1,7 @@
 //! The clock of the machine may be set. Deadlines that are open then move with it, so that an hour's jump neither
 //! expires a rollout nor keeps one for ever.
 
-use crate::{State, fact};
+use crate::{State, fact, sleep::Rest};
 use model::{Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,13 @@ pub(crate) fn apply(state: &mut State, fact: &Fact) {
                 if let Some(change) = state.changes.get_mut(&id) {
                     change.started_at.iter_mut().for_each(shift);
                     change.rollout.iter_mut().flat_map(|r| r.times_mut()).for_each(shift);
+                }
+            }
+            let resting: Vec<_> =
+                state.services.iter().filter(|(_, s)| s.rest.is_some()).map(|(k, _)| k.clone()).collect();
+            for key in resting {
+                if let Some(service) = state.services.get_mut(&key) {
+                    service.rest.iter_mut().map(Rest::time_mut).for_each(shift);
                 }
             }
             let instances: Vec<_> = state.instances.keys().copied().collect();

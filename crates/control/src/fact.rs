@@ -3,7 +3,7 @@
 //! Each feature defines its own facts beside the function that applies them. Facts are for ever: a field may be added
 //! with a default, none is removed or given another meaning.
 
-use crate::{cache, change, clock, instance, release, rollout, service};
+use crate::{cache, change, clock, instance, release, rollout, service, sleep};
 use model::{Actor, ChangeId, ServiceKey};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ pub enum Fact {
     Instance(instance::Fact),
     /// About stored responses.
     Cache(cache::Fact),
+    /// About services that nobody asks for.
+    Sleep(sleep::Fact),
     /// About the clock.
     Clock(clock::Fact),
 }
@@ -41,6 +43,7 @@ impl Fact {
             Fact::Rollout(fact) => fact.sentence(),
             Fact::Instance(fact) => fact.sentence(),
             Fact::Cache(fact) => fact.sentence(),
+            Fact::Sleep(fact) => fact.sentence(),
             Fact::Clock(fact) => fact.sentence(),
         }
     }

@@ -1,6 +1,6 @@
 //! The fold: the only place where state changes.
 
-use crate::{Entry, Fact, State, cache, change, clock, instance, release, rollout, route, service};
+use crate::{Entry, Fact, State, cache, change, clock, instance, release, rollout, route, service, sleep};
 use model::ServiceKey;
 
 /// Folds one entry into the state. It cannot fail: an entry that makes no sense in this state changes nothing.
@@ -14,6 +14,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         Fact::Rollout(fact) => rollout::apply(state, entry, fact),
         Fact::Instance(fact) => instance::apply(state, entry, fact),
         Fact::Cache(fact) => cache::apply(state, entry, fact),
+        Fact::Sleep(fact) => sleep::apply(state, entry, fact),
         Fact::Clock(fact) => clock::apply(state, fact),
     }
     state.recorded_at = entry.time;
@@ -54,11 +55,14 @@ fn rerouted(state: &State, fact: &Fact) -> Option<ServiceKey> {
             | rollout::Fact::Released { .. }
             | rollout::Fact::Judged { .. } => None,
         },
-        // Only an instance that is ready, or was, is in the table.
+        // Only an instance that is ready, or was, is in the table; and requests wait no longer than elsewhere once something is heard of one.
         Fact::Instance(fact) => {
-            state.instances.get(&fact.instance()).filter(|i| i.is_ready()).map(|i| i.service.clone())
+            let is_waking = |key| state.services.get(key).is_some_and(sleep::is_waking);
+            let instance = state.instances.get(&fact.instance());
+            instance.filter(|i| i.is_ready() || is_waking(&i.service)).map(|i| i.service.clone())
         }
         Fact::Cache(cache::Fact::Purged { service, .. }) => Some(service.clone()),
+        Fact::Sleep(fact) => Some(fact.service().clone()),
         Fact::Release(_) | Fact::Clock(_) => None,
     }
 }

@@ -7,7 +7,7 @@
 mod actions;
 mod placement;
 
-use crate::{Draft, Entry, Observed, State, fact};
+use crate::{Draft, Entry, Observed, State, fact, sleep};
 pub(crate) use actions::{longest_stop, plan};
 use model::{Address, Exit, InstanceId, InstanceSeen, Phase, ReleaseId, ServiceKey, Span, Time};
 pub(crate) use placement::settle;
@@ -453,5 +453,9 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, fact: &Fact) {
             i.condition = Condition::Starting { since: now };
         }
         Fact::Retired { .. } => i.retired = Some(Retired { at: now, generation }),
+    }
+    if i.retired.is_none() {
+        let service = i.service.clone();
+        sleep::heard_of(state, &service);
     }
 }

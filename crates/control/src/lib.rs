@@ -10,7 +10,7 @@
 //! nothing to say for one of them leaves it out):
 //! [`service`] what is intended to run · [`release`] what it can be · [`change`] who wants what altered, and how far it is ·
 //! [`rollout`] how traffic moves · [`instance`] the running copies · [`cache`] what is purged of
-//! stored responses · [`route`] the table the data plane obeys.
+//! stored responses · [`sleep`] who rests while nobody asks · [`route`] the table the data plane obeys.
 //!
 //! Invariants: only [`apply`] changes [`State`], and it cannot fail on an entry that `decide` drafted; `decide` and
 //! `plan` change nothing.
@@ -28,6 +28,7 @@ pub mod release;
 pub mod rollout;
 pub mod route;
 pub mod service;
+pub mod sleep;
 pub mod state;
 pub mod story;
 pub mod view;

@@ -4,7 +4,7 @@
 //! which the reference is generated; a name is added, never changed. Counts of requests are the data plane's since it
 //! started: whoever reads them expects counters to begin anew.
 
-use crate::{Observed, State, rollout::Rollout};
+use crate::{Observed, State, rollout::Rollout, sleep};
 use model::{Certificate, Copies, ReleaseTraffic, RouteTraffic, ServiceKey, Tally};
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -33,6 +33,7 @@ pub const FAMILIES: &[Family] = &[
     family("quarterdeck_service_replicas", "gauge", "environment, service", "Instances wanted."),
     family("quarterdeck_service_ready", "gauge", "environment, service", "Instances of the running release that are ready."),
     family("quarterdeck_service_changing", "gauge", "environment, service", "1 while a change of it is under way, else 0."),
+    family("quarterdeck_service_asleep", "gauge", "environment, service", "1 while it sleeps because nobody asks for it, else 0."),
     family("quarterdeck_requests_total", "counter", "environment, service, release, outcome", "Requests by how they ended: answered, status_5xx, refused, reset, timeout, no_instance, cancelled, cut."),
     family("quarterdeck_retries_total", "counter", "environment, service, release", "First tries that were tried again on another connection or instance."),
     family("quarterdeck_hedged_requests_total", "counter", "environment, service, release", "Requests that were sent to a second instance as well because the first was slow. Each ends once."),
@@ -102,6 +103,7 @@ pub fn text(state: &State, observed: &Observed, entries: u64) -> String {
         let ready = service.running.map_or(0, |release| state.ready(release));
         text.value("quarterdeck_service_ready", &labels, f64::from(ready));
         text.value("quarterdeck_service_changing", &labels, f64::from(u8::from(service.active.is_some())));
+        text.value("quarterdeck_service_asleep", &labels, f64::from(u8::from(sleep::is_asleep(service))));
     }
     if let Some(proxy) = &observed.proxy {
         proxy.releases.iter().for_each(|traffic| release(&mut text, state, observed, traffic));
@@ -323,6 +325,7 @@ mod tests {
             release: ReleaseId(1),
             tally: Tally { answered: 4, status_5xx: 2, ..Tally::default() },
             latencies,
+            waiting: 0,
         };
         b.observed.take_report(ProxyReport { releases: vec![traffic], connections: 7, ..ProxyReport::default() });
         let text = text(&b.state, &b.observed, 12);

@@ -1,6 +1,11 @@
 //! The world as it was last reported. Kept by the shell, lost with it, never in the ledger: raw telemetry stays out.
 
-use model::{ChangeId, Copies, Evidence, InstanceId, InstanceSeen, Latencies, ProxyReport, ReleaseId, Span, Tally};
+mod quiet;
+
+use model::{
+    ChangeId, Copies, Evidence, InstanceId, InstanceSeen, Latencies, ProxyReport, ReleaseId, ServiceKey, Span, Tally,
+};
+use quiet::Quiet;
 use std::collections::{BTreeMap, VecDeque};
 
 /// How many reports are kept to compute windows from.
@@ -17,6 +22,8 @@ pub struct Observed {
     pub proxy: Option<ProxyReport>,
     /// Earlier reports of the same data plane process, oldest first.
     history: VecDeque<ProxyReport>,
+    /// For how long nobody has asked for services.
+    quiet: Quiet,
 }
 
 /// What a release did with its requests lately.
@@ -43,6 +50,7 @@ impl Observed {
         if self.proxy.as_ref().is_some_and(|last| same(last) && last.generation > report.generation) {
             return;
         }
+        self.quiet.follow(&report);
         // Counts begin anew with the process, and windows with the clock.
         if self.history.back().is_some_and(|last| !same(last) || last.at > report.at) {
             self.history.clear();
@@ -105,6 +113,18 @@ impl Observed {
     pub fn in_flight(&self, instance: InstanceId) -> Option<u64> {
         let proxy = self.proxy.as_ref()?;
         Some(proxy.instances.iter().find(|i| i.instance == instance).map_or(0, |i| i.in_flight))
+    }
+
+    /// For how long nobody has asked for a service with these instances and nothing was in flight there, as far as was reported;
+    /// `None` when that is not known.
+    pub fn quiet(&self, service: &ServiceKey, instances: impl Iterator<Item = InstanceId>) -> Option<Span> {
+        self.proxy.as_ref()?;
+        self.quiet.of(service, instances)
+    }
+
+    /// Whether a request waits for an instance of a service, or has just found none.
+    pub fn is_asked_for(&self, service: &ServiceKey) -> bool {
+        self.proxy.is_some() && self.quiet.is_asked_for(service)
     }
 
     /// What a release did with its requests over the last kept reports, about half a minute.

@@ -6,6 +6,7 @@ use crate::{
     instance::Instance,
     rollout::Rollout,
     service::Service,
+    sleep,
     turn::Planned,
 };
 use model::{
@@ -23,10 +24,10 @@ fn routes(state: &State, key: &ServiceKey) -> Option<ServiceRoutes> {
         Some((change, rollout)) => shared(state, service, change, rollout),
         None => (service.running.map(|r| arm(state, r, ArmRole::Running, Ratio::ONE)).into_iter().collect(), None),
     };
-    let purges = service.purges.clone();
+    let (purges, hold) = (service.purges.clone(), sleep::hold(service));
     let (spec, service) = (&service.spec, key.clone());
     let (routes, tcp, traffic) = (spec.routes.clone(), spec.tcp.clone(), spec.traffic.clone());
-    Some(ServiceRoutes { service, routes, tcp, traffic, arms, guard, purges, shadow })
+    Some(ServiceRoutes { service, routes, tcp, traffic, arms, guard, purges, shadow, hold })
 }
 
 fn arm(state: &State, release: ReleaseId, role: ArmRole, weight: Ratio) -> Arm {

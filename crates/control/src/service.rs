@@ -1,6 +1,6 @@
 //! What is intended to run: services as their owners declared them.
 
-use crate::{Code, Draft, Refusal, State, change, fact, release};
+use crate::{Code, Draft, Refusal, State, change, fact, release, sleep};
 use model::{
     AbsoluteLimit, ChangeId, Check, Claim, EnvironmentName, Purge, Ratio, ReleaseId, RolloutSpec, RouteMatch,
     ServiceKey, ServiceSpec, Span, Strategy, check_together,
@@ -46,6 +46,9 @@ pub struct Service {
     /// What was purged of the responses that are stored of it, in the order in which it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub purges: Vec<Purge>,
+    /// How it rests, when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<sleep::Rest>,
 }
 
 /// What can happen to a service.
@@ -133,6 +136,7 @@ pub(crate) fn check(key: &ServiceKey, spec: &ServiceSpec) -> Result<(), Refusal>
     if let Err((_, error)) = check_together(&spec.routes) {
         return invalid(format!("{key}: {error}"), "");
     }
+    sleep::check(key, spec)?;
     if spec.tcp.len() > MAX_TCP {
         return invalid(format!("{key}: {} TCP addresses are too many", spec.tcp.len()), "use at most 16");
     }
@@ -316,6 +320,7 @@ pub(crate) fn apply(state: &mut State, fact: &Fact) {
                     active: None,
                     removed: false,
                     purges: Vec::new(),
+                    rest: None,
                 };
                 state.services.insert(service.clone(), new);
             }

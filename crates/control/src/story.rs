@@ -75,7 +75,12 @@ const fn begins(fact: &Fact) -> bool {
     match fact {
         Fact::Change(fact) => fact.is_a_persons(),
         Fact::Cache(cache::Fact::Purged { .. }) => true,
-        Fact::Service(_) | Fact::Release(_) | Fact::Rollout(_) | Fact::Instance(_) | Fact::Clock(_) => false,
+        Fact::Service(_)
+        | Fact::Release(_)
+        | Fact::Rollout(_)
+        | Fact::Instance(_)
+        | Fact::Sleep(_)
+        | Fact::Clock(_) => false,
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) fn spec(name: &str) -> ServiceSpec {
             user: None,
         },
         replicas: 2,
+        sleep_after: None,
         routes: vec![RouteMatch::prefix(None, &format!("/{name}"))],
         tcp: Vec::new(),
         traffic: Default::default(),

@@ -2,7 +2,7 @@
 
 use crate::{
     Command, Draft, Entry, Fact, Observed, Refusal, Request, State, cache, change, clock, instance, refusal::Code,
-    release, rollout, route, service,
+    release, rollout, route, service, sleep,
 };
 use model::{Action, ActorKind, ChangeId, ReleaseId, ServiceKey, Time};
 use policy::Policy;
@@ -94,6 +94,7 @@ fn locate(state: &State, drafts: &mut [Draft]) {
             Fact::Change(fact) => of_change(fact.change()),
             Fact::Rollout(fact) => of_change(fact.change()),
             Fact::Instance(fact) => state.instances.get(&fact.instance()).map(|i| i.service.clone()),
+            Fact::Sleep(fact) => Some(fact.service().clone()),
             Fact::Clock(_) => None,
         };
         draft.at = service.map(|s| s.to_string());
@@ -167,13 +168,16 @@ fn signed(mut draft: Draft, first: bool, request: &Request) -> Draft {
 }
 
 /// One round of what follows from the state, the observation and the time. Instances come first, because changes look at
-/// what is ready; placing and retiring come last, because a verdict may be that what would be retired is needed.
+/// what is ready; then whoever falls asleep or wakes up for a change; placing and retiring come last, because a verdict may be that what would be retired is needed.
 fn consequences(state: &State, observed: &Observed, now: Time) -> Vec<Draft> {
     // Before the driver has reported for the first time, nothing is known: deadlines that passed meanwhile prove nothing.
     if observed.instances.is_none() {
         return Vec::new();
     }
-    let drafts = instance::advance(state, observed, now);
+    let mut drafts = instance::advance(state, observed, now);
+    if drafts.is_empty() {
+        drafts = sleep::advance(state, observed, now);
+    }
     if !drafts.is_empty() {
         return drafts;
     }
@@ -211,12 +215,15 @@ pub fn changes_of(entries: &[Entry]) -> Vec<ChangeId> {
         | Fact::Release(_)
         | Fact::Instance(_)
         | Fact::Cache(_)
+        | Fact::Sleep(_)
         | Fact::Clock(_) => None,
     };
     let steered = |entry: &Entry| match &entry.what {
         Fact::Change(fact) => Some(fact.change()),
         Fact::Rollout(fact) => Some(fact.change()),
-        Fact::Service(_) | Fact::Release(_) | Fact::Instance(_) | Fact::Cache(_) | Fact::Clock(_) => None,
+        Fact::Service(_) | Fact::Release(_) | Fact::Instance(_) | Fact::Cache(_) | Fact::Sleep(_) | Fact::Clock(_) => {
+            None
+        }
     };
     let mut ids: Vec<ChangeId> = entries.iter().filter_map(made).collect();
     if ids.is_empty() {

@@ -6,6 +6,7 @@ use crate::{
     instance::Instance,
     release,
     rollout::{self, CopyTerms},
+    sleep::Rest,
 };
 use model::{
     Address, Certificate, ChangeId, ClosedAddress, Copies, Digest, Evidence, InstanceId, Ratio, ReleaseId, RouteMatch,
@@ -60,6 +61,10 @@ pub enum Health {
     Degraded,
     /// None is.
     Down,
+    /// None shall run, because nobody asks for it.
+    Asleep,
+    /// None is, because it slept until a moment ago.
+    Waking,
     /// It was never deployed.
     Empty,
     /// It is going away.
@@ -77,6 +82,9 @@ pub struct ServiceView {
     pub running: Option<ReleaseView>,
     /// The release a rollback would return to.
     pub rollback_target: Option<ReleaseId>,
+    /// Since when it sleeps, because nobody asks for it; a request wakes it up.
+    #[serde(default)]
+    pub asleep_since: Option<Time>,
     /// Instances wanted.
     pub replicas: u32,
     /// Instances of the running release that are ready.
@@ -254,7 +262,11 @@ pub fn service(state: &State, observed: &Observed, key: &ServiceKey) -> Option<S
     let health = match (service.removed, service.running, ready) {
         (true, _, _) => Health::Leaving,
         (_, None, _) => Health::Empty,
-        (_, _, 0) => Health::Down,
+        (_, _, 0) => match service.rest {
+            Some(Rest::Asleep { .. }) => Health::Asleep,
+            Some(Rest::Waking { .. }) => Health::Waking,
+            None => Health::Down,
+        },
         (_, _, n) if n < service.spec.replicas => Health::Degraded,
         _ => Health::Ok,
     };
@@ -263,6 +275,10 @@ pub fn service(state: &State, observed: &Observed, key: &ServiceKey) -> Option<S
         health,
         running: service.running.and_then(|id| release(state, id)),
         rollback_target: service.rollback_target(&state.releases),
+        asleep_since: match service.rest {
+            Some(Rest::Asleep { since }) => Some(since),
+            Some(Rest::Waking { .. }) | None => None,
+        },
         replicas: service.spec.replicas,
         ready,
         instances: state.instances_at(key).map(|i| instance(observed, i)).collect(),

@@ -83,6 +83,13 @@ pub struct ReleaseTraffic {
     pub tally: Tally,
     /// How long they took, first byte in to last byte out, those that did not fail.
     pub latencies: Latencies,
+    /// How many wait for an instance of it now.
+    #[serde(default, skip_serializing_if = "is_none_waiting")]
+    pub waiting: u64,
+}
+
+const fn is_none_waiting(waiting: &u64) -> bool {
+    *waiting == 0
 }
 
 /// What became of the requests of the routes of one name.

@@ -2,7 +2,7 @@
 
 use crate::{
     Address, ArmFigures, ChangeId, InstanceId, Judgement, Purge, Ratio, ReleaseId, RouteMatch, ServiceKey, Shadow,
-    TrafficSpec,
+    Span, TrafficSpec,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,9 @@ pub struct ServiceRoutes {
     /// The release that gets copies of the requests, while there is one. It is in no arm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Shadow>,
+    /// For how long requests are held when it has no instance, where that is longer than usual: one is known to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Span>,
 }
 
 /// What part an arm plays.

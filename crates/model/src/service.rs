@@ -12,6 +12,9 @@ pub struct ServiceSpec {
     pub run: RunSpec,
     /// How many instances, at least 1.
     pub replicas: u32,
+    /// For how long nobody may have asked for it until its instances are stopped. `None`: it never sleeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep_after: Option<Span>,
     /// Which requests reach it.
     #[serde(default)]
     pub routes: Vec<RouteMatch>,

@@ -19,7 +19,6 @@ use crate::{
 use http::{HeaderName, HeaderValue, header::COOKIE};
 use model::{ArmRole, Ratio};
 use std::{rc::Rc, time::Instant};
-use tokio::time::timeout_at;
 
 /// How much a request matters (RFC 9218).
 static PRIORITY: HeaderName = HeaderName::from_static("priority");
@@ -138,7 +137,7 @@ pub(crate) async fn admit(
             waiting = Some((held, worker.shared.changed.subscribe()));
             continue;
         };
-        if timeout_at((began + worker.shared.limits.hold).into(), changed.changed()).await.is_err() {
+        if !lane.next_table(worker, arm, began, changed).await {
             return Err(no_instance());
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     table::{Route, Service, Table},
     tally::{ReleaseCounts, RouteCounts},
     upstream::Upstream,
+    worker::Worker,
 };
 use model::{Address, Endpoint, InstanceId, InstanceTls, ReleaseId, RouteName, ServiceKey, Span};
 use std::{
@@ -22,6 +23,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::{sync::watch, time::timeout_at};
 
 /// How many further tries each request adds to what may be used of them, and how many may be used at once, in thousandths: one in
 /// five, and ten.
@@ -189,6 +191,20 @@ impl Lane {
         Refusal::TooLarge(limit.value, self.service.key.clone(), bounds.on(limit.by))
     }
 
+    /// Waits for another table, and is seen to wait for an instance of an arm. Whether one came while a request that began then may
+    /// still be held.
+    pub(crate) async fn next_table(
+        &self,
+        worker: &Worker,
+        arm: usize,
+        began: Instant,
+        changed: &mut watch::Receiver<u64>,
+    ) -> bool {
+        let _waiting = self.arms.get(arm).map(|arm| Waiting::new(Arc::clone(&arm.counts)));
+        let hold = self.service.hold.max(worker.shared.limits.hold);
+        timeout_at((began + hold).into(), changed.changed()).await.is_ok()
+    }
+
     /// An instance of an arm for a request. `tried`: the one that was tried before. `key`: what chooses it, where something does.
     pub(crate) fn pick(
         &self,
@@ -219,6 +235,22 @@ impl Lane {
             self.tries.set(left);
             true
         })
+    }
+}
+
+/// A request that waits for an instance, as it is counted.
+struct Waiting(Arc<ReleaseCounts>);
+
+impl Waiting {
+    fn new(counts: Arc<ReleaseCounts>) -> Waiting {
+        counts.waiting.increment();
+        Waiting(counts)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.decrement();
     }
 }
 

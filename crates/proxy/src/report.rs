@@ -57,7 +57,7 @@ impl Reporter {
     pub(crate) fn report(&mut self, shared: &Shared) -> ProxyReport {
         let table = shared.table.load_full();
         let now = Instant::now();
-        let mut releases: BTreeMap<(ServiceKey, ReleaseId), (Tally, Latencies)> = BTreeMap::new();
+        let mut releases: BTreeMap<(ServiceKey, ReleaseId), (Tally, Latencies, u64)> = BTreeMap::new();
         for service in &table.services {
             for arm in &service.arms {
                 releases.entry((service.key.clone(), arm.release)).or_default();
@@ -69,9 +69,10 @@ impl Reporter {
             if !table.has(&id.0, id.1) && !self.leaving.lingers(&id, used, now) {
                 return false;
             }
-            let (tally, latencies) = releases.entry(id).or_default();
+            let (tally, latencies, waiting) = releases.entry(id).or_default();
             counts.endings.add_to(tally);
             latencies.merge(&counts.endings.latencies());
+            *waiting += counts.waiting.get();
             true
         });
 
@@ -97,7 +98,13 @@ impl Reporter {
             certificates: shared.tls.as_ref().map(|plane| plane.certificates()).unwrap_or_default(),
             releases: releases
                 .into_iter()
-                .map(|((service, release), (tally, latencies))| ReleaseTraffic { service, release, tally, latencies })
+                .map(|((service, release), (tally, latencies, waiting))| ReleaseTraffic {
+                    service,
+                    release,
+                    tally,
+                    latencies,
+                    waiting,
+                })
                 .collect(),
             routes: None,
             instances: instances

@@ -20,7 +20,7 @@ use model::{
 use paths::Paths;
 use regex::bytes::Regex;
 use route::ready;
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 /// The longest host name that can match: DNS allows no longer one.
 const MAX_HOST: usize = 255;
@@ -64,6 +64,8 @@ pub(crate) struct Service {
     pub(crate) guard: Option<Arc<Switch>>,
     /// The release that gets copies of its requests.
     pub(crate) shadow: Option<Mirror>,
+    /// For how long requests are held at least when it has no instance.
+    pub(crate) hold: Duration,
     /// What is changed in its requests.
     pub(crate) request_edits: Edits,
     /// What is changed in its responses.
@@ -153,6 +155,7 @@ impl Table {
                     // It goes on counting as long as it is for the same change.
                     Mirror::new(terms, known.and_then(|known| known.shadow.as_ref()))
                 }),
+                hold: service.hold.unwrap_or_default().duration(),
                 request_edits: Edits::new(&service.traffic.request_headers),
                 response_edits: Edits::new(&service.traffic.response_headers),
                 bounds,

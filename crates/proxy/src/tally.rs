@@ -93,6 +93,8 @@ pub(crate) struct ReleaseCounts {
     /// Which release.
     pub(crate) release: ReleaseId,
     pub(crate) endings: Endings,
+    /// Requests that wait for an instance of it.
+    pub(crate) waiting: Counter,
 }
 
 /// What one thread counted for the routes of one name.
@@ -199,7 +201,12 @@ impl Registry {
 
     /// New counts for a release, for the calling thread to add to.
     pub(crate) fn release(&self, service: &ServiceKey, release: ReleaseId) -> Arc<ReleaseCounts> {
-        self.releases.add(ReleaseCounts { service: service.clone(), release, endings: Endings::new() })
+        self.releases.add(ReleaseCounts {
+            service: service.clone(),
+            release,
+            endings: Endings::new(),
+            waiting: Counter::default(),
+        })
     }
 
     /// New counts for the routes of a name, for the calling thread to add to.

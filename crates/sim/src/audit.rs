@@ -48,7 +48,12 @@ impl Audit {
             let change = match &entry.what {
                 Fact::Change(fact) => Some(fact.change()),
                 Fact::Rollout(fact) => Some(fact.change()),
-                Fact::Service(_) | Fact::Release(_) | Fact::Instance(_) | Fact::Cache(_) | Fact::Clock(_) => None,
+                Fact::Service(_)
+                | Fact::Release(_)
+                | Fact::Instance(_)
+                | Fact::Cache(_)
+                | Fact::Sleep(_)
+                | Fact::Clock(_) => None,
             };
             let phase = |state: &State| change.and_then(|id| Some((id, state.changes.get(&id)?.phase)));
             let was = phase(&self.fold.state);

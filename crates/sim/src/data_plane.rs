@@ -28,6 +28,7 @@ pub(crate) struct DataPlane {
     copies: BTreeMap<ChangeId, Copies>,
     releases: BTreeMap<ReleaseId, ReleaseTraffic>,
     flying: Vec<Flight>,
+    held: Vec<Held>,
     unrouted: u64,
 }
 
@@ -58,6 +59,14 @@ enum Ending {
     Refused,
 }
 
+/// A request that waits for an instance of a service, because one is known to come.
+#[derive(Clone, Debug)]
+struct Held {
+    service: ServiceKey,
+    release: ReleaseId,
+    until: Time,
+}
+
 /// How a request was assigned, where there was a choice.
 #[derive(Clone, Copy, Debug)]
 struct Bet {
@@ -85,6 +94,7 @@ impl DataPlane {
             copies: BTreeMap::new(),
             releases: BTreeMap::new(),
             flying: Vec::new(),
+            held: Vec::new(),
             unrouted: 0,
         };
         new.seat_evaluations();
@@ -134,13 +144,22 @@ impl DataPlane {
             return;
         };
         let weight = self.exposure(&routes);
-        for _ in 0..count {
+        let (waited, others) = self.held.drain(..).partition(|held| held.service == *service);
+        self.held = others;
+        let waited: Vec<Held> = waited;
+        let hold = routes.hold.unwrap_or_default();
+        let untils = waited.into_iter().map(|held| held.until).chain((0..count).map(|_| now + hold));
+        for until in untils {
             let to_canary = random.below(1_000_000) < u64::from(weight.ppm());
             let role = if to_canary { ArmRole::Canary } else { ArmRole::Running };
             let Some(arm) = routes.arms.iter().find(|arm| arm.role == role) else {
                 self.unrouted += 1;
                 continue;
             };
+            if arm.endpoints.is_empty() && until > now {
+                self.held.push(Held { service: routes.service.clone(), release: arm.release, until });
+                continue;
+            }
             let bet = routes.guard.as_ref().map(|g| Bet { change: g.change, arm: role, weight });
             let copy = routes.shadow.as_ref().and_then(|s| copied(s, outage, (driver, versions), random));
             self.send(&routes.service, arm, (bet, copy), outage, (driver, versions), random, now);
@@ -158,12 +177,7 @@ impl DataPlane {
         random: &mut Random,
         now: Time,
     ) {
-        let traffic = self.releases.entry(arm.release).or_insert_with(|| ReleaseTraffic {
-            service: service.clone(),
-            release: arm.release,
-            tally: Tally::default(),
-            latencies: Latencies::default(),
-        });
+        let traffic = self.traffic(service, arm.release);
         let endpoint = arm.endpoints.get(random.below(arm.endpoints.len() as u64) as usize);
         let process = endpoint.and_then(|e| driver.processes.get(&e.instance).filter(|p| p.address == e.address));
         match (endpoint, process.filter(|p| p.runs())) {
@@ -192,6 +206,11 @@ impl DataPlane {
                 });
             }
         }
+    }
+
+    /// What is counted of a release.
+    fn traffic(&mut self, service: &ServiceKey, release: ReleaseId) -> &mut ReleaseTraffic {
+        self.releases.entry(release).or_insert_with(|| uncounted(service, release))
     }
 
     /// Lets requests end. The guards that have tripped by that.
@@ -285,7 +304,7 @@ impl DataPlane {
             listening_tcp: Vec::new(),
             closed_tcp: Vec::new(),
             certificates: Vec::new(),
-            releases: self.releases.values().cloned().collect(),
+            releases: self.traffics(),
             routes: None,
             instances: instances.into_iter().map(traffic).collect(),
             evidence: self.evaluations.iter().map(|(change, (_, e))| (*change, self.evidence(*change, e))).collect(),
@@ -299,6 +318,20 @@ impl DataPlane {
             refused: 0,
             connections: 0,
         }
+    }
+
+    /// What is counted of every release, also of those in the table that nobody has asked for.
+    fn traffics(&self) -> Vec<ReleaseTraffic> {
+        let mut all = self.releases.clone();
+        for service in &self.saved.table.services {
+            for arm in &service.arms {
+                all.entry(arm.release).or_insert_with(|| uncounted(&service.service, arm.release));
+            }
+        }
+        for traffic in all.values_mut() {
+            traffic.waiting = self.held.iter().filter(|held| held.release == traffic.release).count() as u64;
+        }
+        all.into_values().collect()
     }
 
     /// A guard that had tripped before this process started has lost its figures.
@@ -326,4 +359,14 @@ fn copied(
         Some(version) => Ending::Answered((version.latency_us as f64 * (0.5 + random.share())) as u64),
     };
     Some(Copied { change: shadow.change, ending })
+}
+
+fn uncounted(service: &ServiceKey, release: ReleaseId) -> ReleaseTraffic {
+    ReleaseTraffic {
+        service: service.clone(),
+        release,
+        tally: Tally::default(),
+        latencies: Latencies::default(),
+        waiting: 0,
+    }
 }

@@ -7,6 +7,7 @@ use control::{
     instance::{self, Instance},
     release::Standing,
     rollout, route,
+    sleep::{self, Rest},
 };
 use model::{
     Action, ActorKind, ArmRole, Claim, OnDeadline, Purge, Ratio, ReleaseId, ServiceKey, ServiceRoutes, Strategy, Time,
@@ -82,6 +83,7 @@ pub const ALL: &[Invariant] = &[
         says: "What was purged of a service is purged in every later table that has it.",
         check: purged,
     },
+    Invariant { id: "sleep", says: "No service falls asleep while a change of it is under way.", check: sleep },
     Invariant {
         id: "drained",
         says: "An instance is stopped when it has no requests any more, or its drain deadline has passed.",
@@ -198,7 +200,8 @@ fn capacity(m: &Moment<'_>) -> Result<(), String> {
             rollout.is_some_and(|r| r.terms.strategy == Strategy::Recreate)
         };
         // It was asked for that nothing answers for a while, or nothing is trusted to.
-        let asked_for = recreated(before) || recreated(after) || service.running.is_none();
+        let asleep = matches!(service.rest, Some(Rest::Asleep { .. }));
+        let asked_for = recreated(before) || recreated(after) || service.running.is_none() || asleep;
         if asked_for || !after.routes.services.contains_key(key) {
             continue;
         }
@@ -390,6 +393,14 @@ fn purged(m: &Moment<'_>) -> Result<(), String> {
     m.step.entries.iter().try_for_each(|entry| {
         let Fact::Cache(cache::Fact::Purged { service, path, .. }) = &entry.what else { return Ok(()) };
         carried(service, &Purge { generation: entry.seq.0 + 1, path: path.clone() })
+    })
+}
+
+fn sleep(m: &Moment<'_>) -> Result<(), String> {
+    m.step.entries.iter().try_for_each(|entry| {
+        let Fact::Sleep(sleep::Fact::Slept { service, .. }) = &entry.what else { return Ok(()) };
+        let change = m.step.after.active_change(service).map(|change| change.id);
+        holds(change.is_none(), || format!("{service} fell asleep during {change:?}"))
     })
 }
 

@@ -11,7 +11,13 @@ use crate::{
     version::{Version, Versions},
     world::{Link, World},
 };
-use control::{Command, Request, State, change::Phase, rollout::Until, story};
+use control::{
+    Command, Fact, Request, State,
+    change::Phase,
+    rollout::Until,
+    sleep::{self, Rest},
+    story,
+};
 use ledger::Fault;
 use model::{
     AbsoluteLimit, Actor, Bytes, ChangeId, EnvironmentName, OnDeadline, Ratio, ReleaseId, RouteMatch, RunSpec,
@@ -44,6 +50,8 @@ pub struct Weather {
     pub undone: u64,
     /// Kills of the control plane and of the data plane.
     pub kills: u64,
+    /// How often a service fell asleep.
+    pub slept: u64,
     /// The most rounds of consequences that one observation had.
     pub rounds: u64,
 }
@@ -57,6 +65,7 @@ impl Weather {
         self.promoted += other.promoted;
         self.undone += other.undone;
         self.kills += other.kills;
+        self.slept += other.slept;
         self.rounds = self.rounds.max(other.rounds);
     }
 }
@@ -272,6 +281,7 @@ impl Storm {
                 user: None,
             },
             replicas: 1 + self.dice.below(4) as u32,
+            sleep_after: (name == "cart").then_some(Span::seconds(10)),
             routes: if name == "worker" { Vec::new() } else { vec![route] },
             tcp,
             traffic: Default::default(),
@@ -461,6 +471,8 @@ impl Storm {
         let succeeded = changes().filter(|c| c.phase == Phase::Succeeded && c.rollout.is_some()).count();
         self.weather.undone += undone as u64;
         self.weather.promoted += succeeded as u64;
+        let slept = |what: &Fact| matches!(what, Fact::Sleep(sleep::Fact::Slept { .. }));
+        self.weather.slept += self.world.audit.entries.iter().filter(|entry| slept(&entry.what)).count() as u64;
         Ok(())
     }
 
@@ -494,7 +506,9 @@ impl Storm {
         }
         for (key, service) in &state.services {
             if let Some(running) = service.running {
-                let (ready, wanted) = (state.ready(running), service.spec.replicas);
+                let is_asleep = matches!(service.rest, Some(Rest::Asleep { .. }));
+                let wanted = if is_asleep { 0 } else { service.spec.replicas };
+                let ready = state.ready(running);
                 if ready != wanted && service.active.is_none() {
                     wrong.push(format!("{ready} of {wanted} instances of {key} are ready"));
                 }
@@ -528,6 +542,7 @@ mod tests {
         }
         // A storm in which nothing happens proves nothing.
         assert!(all.accepted > 250 && all.promoted > 50 && all.undone > 25 && all.kills > 50, "{all:?}");
+        assert!(all.slept > 0, "{all:?}");
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub(crate) fn spec(name: &str) -> ServiceSpec {
             user: None,
         },
         replicas: 2,
+        sleep_after: None,
         routes: vec![RouteMatch::prefix(Some(&format!("{name}.example")), "/")],
         tcp: Vec::new(),
         traffic: Default::default(),

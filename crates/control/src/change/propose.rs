@@ -96,6 +96,7 @@ fn planned_in(drafts: &[Draft]) -> impl Iterator<Item = &PlannedChange> {
         | fact::Fact::Rollout(_)
         | fact::Fact::Instance(_)
         | fact::Fact::Cache(_)
+        | fact::Fact::Sleep(_)
         | fact::Fact::Clock(_) => None,
     })
 }
@@ -475,6 +476,11 @@ fn differences(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
     let mut all = Vec::new();
     if old.replicas != new.replicas {
         all.push(format!("run {} instances instead of {}", new.replicas, old.replicas));
+    }
+    if old.sleep_after != new.sleep_after {
+        all.push(new.sleep_after.map_or("let it never sleep".to_owned(), |after| {
+            format!("let it sleep when nobody has asked for it for {after}")
+        }));
     }
     if old.routes != new.routes || old.tcp != new.tcp {
         all.push(other_routes(old, new));

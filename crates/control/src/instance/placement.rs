@@ -1,7 +1,7 @@
 //! How many instances of which releases there shall be, and what is placed and retired until there are.
 
 use super::{Fact, Instance, draft};
-use crate::{Draft, State, change::Phase, state::Next};
+use crate::{Draft, State, change::Phase, sleep, state::Next};
 use model::{ReleaseId, ServiceKey, Span, Strategy};
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ fn wanted(state: &State, key: &ServiceKey) -> Vec<(ReleaseId, u32)> {
     let Some(service) = state.services.get(key).filter(|s| !s.removed) else { return Vec::new() };
     let n = service.spec.replicas;
     let Some((change, rollout)) = state.active_change(key).and_then(|c| Some((c, c.rollout.as_ref()?))) else {
+        let n = if sleep::is_asleep(service) { 0 } else { n };
         return service.running.map(|running| (running, n)).into_iter().collect();
     };
     let (from, to, phase) = (rollout.from, rollout.to, change.phase);
@@ -72,7 +73,12 @@ fn settle_service(state: &State, key: &ServiceKey, next: &mut Next) -> Vec<Draft
         let n = wanted.iter().find(|(r, _)| *r == release).map_or(0, |(_, n)| *n as usize);
         // Those that are not ready go first, then the youngest.
         have.sort_by_key(|i| (!i.is_ready(), i.id));
-        let because = if n == 0 { format!("{release} is not needed any more") } else { format!("{n} are enough") };
+        let is_asleep = state.services.get(key).is_some_and(sleep::is_asleep);
+        let because = match n {
+            0 if is_asleep => format!("{key} sleeps"),
+            0 => format!("{release} is not needed any more"),
+            n => format!("{n} are enough"),
+        };
         for i in have.into_iter().skip(n) {
             drafts.push(draft(state, key, release, Fact::Retired { instance: i.id, because: because.clone() }));
         }

@@ -7,6 +7,7 @@ fn report(started: u64, at: u64, generation: u64, answered: u64) -> ProxyReport 
         release: ReleaseId(1),
         tally: Tally { answered, ..Tally::default() },
         latencies: Latencies::default(),
+        waiting: 0,
     };
     ProxyReport { started: Time(started), at: Time(at), generation, releases: vec![traffic], ..ProxyReport::default() }
 }

@@ -4,6 +4,7 @@ use super::ramp;
 use crate::{
     State,
     change::{self, propose::Step},
+    sleep,
 };
 use model::{Judgement, OnDeadline, Ratio, ReleaseId, ServiceSpec, Span, Strategy};
 use serde::{Deserialize, Serialize};
@@ -56,8 +57,8 @@ impl Terms {
         let has_routes = spec.is_reached();
         let strategy = change::propose::effective(strategy.unwrap_or(rollout.strategy), has_routes);
         // A release that answers nobody is nothing to be compared with, and nothing to go back to: whoever repairs a
-        // service that is down must not wait for evidence.
-        let answers = from.is_some_and(|from| state.ready(from) > 0);
+        // service that is down must not wait for evidence. One that sleeps would answer whoever asks.
+        let answers = from.is_some_and(|from| state.ready(from) > 0 || sleep::rests(state, from));
         let strategy = match strategy {
             Strategy::Canary | Strategy::Rolling if from.is_some() && !answers => Strategy::BlueGreen,
             Strategy::Canary | Strategy::Rolling | Strategy::BlueGreen | Strategy::Recreate => strategy,

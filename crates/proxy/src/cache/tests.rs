@@ -29,6 +29,7 @@ fn purging(generation: u64, purges: Vec<Purge>, arms: Vec<Arm>, before: &Table) 
         guard: None,
         purges,
         shadow: None,
+        hold: None,
     };
     let table = RouteTable { generation, services: vec![service] };
     Table::new(&table, before, |_| unreachable!("no service is guarded"))

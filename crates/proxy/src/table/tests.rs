@@ -16,6 +16,7 @@ fn table(routes: &[&str]) -> Table {
             guard: None,
             purges: Vec::new(),
             shadow: None,
+            hold: None,
         }
     });
     Table::new(&RouteTable { generation: 1, services: services.collect() }, &Table::default(), |guard| {
@@ -211,6 +212,7 @@ fn a_path_alone_goes_before_a_pattern_and_conditions_before_none() {
         guard: None,
         purges: Vec::new(),
         shadow: None,
+        hold: None,
     });
     let table = RouteTable { generation: 1, services: services.collect() };
     let before = Table::new(&table, &Table::default(), |guard| Switch::new(guard, false));

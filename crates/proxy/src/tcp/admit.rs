@@ -14,7 +14,6 @@ use std::{
     rc::Rc,
     time::Instant,
 };
-use tokio::time::timeout_at;
 
 /// Assigns a connection to a release of the service at `address`: its ticket and the arm. Waits for a while when no
 /// instance is there. `None`: it is to be closed, which is counted.
@@ -68,7 +67,7 @@ pub(super) async fn admit(
             waiting = Some((held, worker.shared.changed.subscribe()));
             continue;
         };
-        if timeout_at((began + worker.shared.limits.hold).into(), changed.changed()).await.is_err() {
+        if !lane.next_table(worker, arm, began, changed).await {
             no_instance();
             return None;
         }

@@ -19,6 +19,7 @@ mod framed;
 mod guards;
 mod handover;
 mod hedging;
+mod held;
 mod hostile;
 mod http2;
 mod instance_tls;

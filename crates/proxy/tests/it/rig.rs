@@ -226,6 +226,7 @@ pub(crate) fn service(arms: Vec<Arm>) -> ServiceRoutes {
         guard: None,
         purges: Vec::new(),
         shadow: None,
+        hold: None,
     }
 }
 

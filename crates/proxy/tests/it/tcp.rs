@@ -329,6 +329,16 @@ async fn a_connection_waits_a_little_for_an_instance() {
     rig.serve(vec![database(at, vec![running(&[greeting("one").await])])]).await;
     assert_eq!(line(&mut stream).await.unwrap(), "one");
 
+    let mut rig = Rig::with(|config| config.limits.hold = Duration::ZERO).await;
+    let at = nobody().await;
+    // One is known to come.
+    let asleep = ServiceRoutes { hold: Some(Span(DEADLINE.as_millis() as u64)), ..database(at, vec![running(&[])]) };
+    rig.serve(vec![asleep]).await;
+    let mut stream = connect(at).await;
+    rig.control.until("it waiting", |report| report.releases[0].waiting == 1).await;
+    rig.serve(vec![database(at, vec![running(&[greeting("two").await])])]).await;
+    assert_eq!(line(&mut stream).await.unwrap(), "two");
+
     let mut rig = Rig::with(|config| config.limits.hold = Duration::from_millis(50)).await;
     let at = nobody().await;
     rig.serve(vec![database(at, vec![running(&[])])]).await;

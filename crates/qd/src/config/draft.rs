@@ -96,7 +96,8 @@ impl Service {
             user: None,
         };
         let (traffic, rollout) = (TrafficSpec::default(), RolloutSpec::default());
-        let spec = ServiceSpec { run, replicas: 1, routes: Vec::new(), tcp: Vec::new(), traffic, rollout };
+        let spec =
+            ServiceSpec { run, replicas: 1, sleep_after: None, routes: Vec::new(), tcp: Vec::new(), traffic, rollout };
         Service {
             spec,
             files: None,

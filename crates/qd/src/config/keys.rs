@@ -167,6 +167,13 @@ pub(super) const SERVICE: &[Key<Service>] = &[
         set: |s, v, f| f.put(&mut s.spec.replicas, v.integer(1..=MOST_REPLICAS)),
     },
     Key {
+        name: "sleep_after",
+        doc: "For how long nobody may have asked for it until its instances are stopped. The next request waits until they are ready\n\
+              again. Without it: it never sleeps.",
+        shows: Shows::Example(r#""15m""#),
+        set: |s, v, f| f.put(&mut s.spec.sleep_after, v.span().map(Some)),
+    },
+    Key {
         name: "routes",
         doc: "Which requests it gets: \"host\", \"host/path\" or \"/path\" on any host; \"*.host\" for all hosts below one. The most\n\
               specific route wins. A table says more: { at = \"host/path\", exact = true, methods = [\"GET\"], headers = { \"x-beta\" = \"1\" } },\n\

@@ -86,6 +86,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "key",
         "routes",
         "tcp",
+        "sleep_after",
         "steps",
         "exposure",
         "certificates",

@@ -66,6 +66,8 @@ const fn word(health: Health) -> &'static str {
         Health::Ok => "ok",
         Health::Degraded => "degraded",
         Health::Down => "down",
+        Health::Asleep => "asleep",
+        Health::Waking => "waking up",
         Health::Empty => "not deployed yet",
         Health::Leaving => "leaving",
     }
@@ -75,9 +77,9 @@ const fn word(health: Health) -> &'static str {
 fn service(view: &ServiceView, proxy: Option<&ProxyView>, now: Time, ink: Ink) -> String {
     let health = match view.health {
         Health::Ok => ink.good(word(view.health)),
-        Health::Degraded => ink.warn(word(view.health)),
+        Health::Degraded | Health::Waking => ink.warn(word(view.health)),
         Health::Down => ink.bad(word(view.health)),
-        Health::Empty | Health::Leaving => ink.dim(word(view.health)),
+        Health::Empty | Health::Asleep | Health::Leaving => ink.dim(word(view.health)),
     };
     let mut head = vec![format!("{}  {health}", ink.bold(&view.service))];
     if let Some(running) = &view.running {
@@ -94,6 +96,10 @@ fn service(view: &ServiceView, proxy: Option<&ProxyView>, now: Time, ink: Ink) -
     }
     if view.health == Health::Empty {
         text += &wrap(&format!("run it with `qd deploy {} PATH`", view.service), ink.width, "  ");
+    }
+    if let Some(since) = view.asleep_since {
+        let line = format!("asleep for {}, because nobody asks for it; a request wakes it up", now.since(since));
+        text += &wrap(&line, ink.width, "  ");
     }
     for instance in view.instances.iter().filter(|i| i.condition != "ready") {
         text += &self::instance(instance, now, ink);

@@ -38,6 +38,7 @@ fn service(health: Health, ready: u32) -> ServiceView {
             standing: Standing::Proven,
         }),
         rollback_target: Some(ReleaseId(2)),
+        asleep_since: None,
         replicas: 2,
         ready,
         instances: Vec::new(),
@@ -208,6 +209,27 @@ fn a_service_that_is_well_while_it_changes() {
                 to be decided within 58m
                 qd promote CHG-4 · qd pause CHG-4 · qd cancel CHG-4
         "#]],
+    );
+}
+
+#[test]
+fn a_service_that_sleeps_is_well_and_says_so() {
+    let since = Some(ago(Span::minutes(8)));
+    let asleep = ServiceView { asleep_since: since, traffic: None, change: None, ..service(Health::Asleep, 0) };
+    let view = Status { at: NOW, services: vec![asleep], changes: Vec::new(), proxy: None };
+    check(
+        &status(&view, PLAIN),
+        expect![[r#"
+        The data plane is silent. It goes on with its last table; nothing is judged
+        meanwhile. `qd doctor` shows more.
+        The service that runs is well.
+
+        shop  asleep · REL-3 “v2” · 0 of 2 ready
+          no requests lately
+          shop.localhost/ · /api
+          asleep for 8m, because nobody asks for it; a request wakes it up
+          `qd rollback shop` returns to REL-2
+    "#]],
     );
 }
 

@@ -37,6 +37,7 @@ mod peers;
 mod rollouts;
 mod routes;
 mod secrets;
+mod sleeping;
 mod steering;
 mod streams;
 mod tcp;

@@ -13,6 +13,7 @@ mod repair;
 mod rollback;
 mod scale;
 mod shadow;
+mod sleep;
 mod steering;
 mod strategy;
 mod trouble;

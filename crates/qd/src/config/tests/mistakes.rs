@@ -12,7 +12,7 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
               |
             2 | replicsa = 2
               | ^^^^^^^^
-              = did you mean `replicas`? known here: command, files, listen, replicas, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
+              = did you mean `replicas`? known here: command, files, listen, replicas, sleep_after, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
         "#]],
     );
 }
