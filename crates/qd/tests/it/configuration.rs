@@ -25,7 +25,7 @@ fn an_unknown_key_names_the_nearest() {
               |
             2 | comand = "./shop"
               | ^^^^^^
-              = did you mean `command`? known here: command, files, listen, replicas, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
+              = did you mean `command`? known here: command, files, listen, replicas, sleep_after, routes, tcp, ready, live, env, env_file, secrets_file, start_deadline, stop_deadline, user, limits, traffic, rollout
         "#]],
     );
 }
