@@ -177,11 +177,16 @@ fn pass_by(lane: &Lane, route: &Route, request: &impl Asked, origin: &Origin) ->
 fn key(hashed: &Hashed, request: &impl Asked, origin: &Origin) -> Option<u64> {
     match hashed {
         Hashed::Path => Some(unit_hash(request.path().as_bytes(), 0)),
-        Hashed::User(Key::Client) => Some(unit_hash(origin.address().as_bytes(), 0)),
-        Hashed::User(Key::Header(name)) => request.fields(name).next().map(|value| unit_hash(value, 0)),
-        Hashed::User(Key::Cookie(name)) => {
-            headers::cookie(request.fields(&COOKIE), name).map(|value| unit_hash(value, 0))
-        }
+        Hashed::User(key) => who(key, 0, request, origin),
+    }
+}
+
+/// The user who has sent a request, as far as it says.
+fn who(key: &Key, salt: u64, request: &impl Asked, origin: &Origin) -> Option<u64> {
+    match key {
+        Key::Client => Some(unit_hash(origin.address().as_bytes(), salt)),
+        Key::Header(name) => request.fields(name).next().map(|value| unit_hash(value, salt)),
+        Key::Cookie(name) => headers::cookie(request.fields(&COOKIE), name).map(|value| unit_hash(value, salt)),
     }
 }
 
@@ -199,20 +204,14 @@ impl User {
     /// `given` keeps the value given to a new user while the request is assigned again.
     fn of(lane: &Lane, request: &impl Asked, origin: &Origin, random: &Random, given: &mut Option<u64>) -> User {
         let service = &lane.service;
-        match &service.sticky {
-            None => User::Anyone,
-            Some(Key::Client) => User::Known(unit_hash(origin.address().as_bytes(), service.salt)),
-            Some(Key::Header(name)) => match request.fields(name).next() {
-                Some(value) => User::Known(unit_hash(value, service.salt)),
-                None => User::Anyone,
-            },
-            Some(Key::Cookie(name)) => match headers::cookie(request.fields(&COOKIE), name) {
-                Some(value) => User::Known(unit_hash(value, service.salt)),
-                None => {
-                    let value = *given.get_or_insert_with(|| random.next());
-                    User::New(unit_hash(cookie_value(value).as_bytes(), service.salt), value)
-                }
-            },
+        let Some(key) = &service.sticky else { return User::Anyone };
+        match (who(key, service.salt, request, origin), key) {
+            (Some(user), _) => User::Known(user),
+            (None, Key::Client | Key::Header(_)) => User::Anyone,
+            (None, Key::Cookie(_)) => {
+                let value = *given.get_or_insert_with(|| random.next());
+                User::New(unit_hash(cookie_value(value).as_bytes(), service.salt), value)
+            }
         }
     }
 

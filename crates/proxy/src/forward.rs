@@ -52,7 +52,7 @@ use crate::{
 };
 use asked::{Whole, has_unknown_coding, host};
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Version,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{
         ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
         TRANSFER_ENCODING,
@@ -281,9 +281,10 @@ pub(crate) async fn send(
                 }
             },
         };
-        let spare = (reused && replay == Replay::Safe && left > 0).then(|| copy(&request));
+        let again = || twin(request.method(), request.uri(), request.headers());
+        let spare = (reused && replay == Replay::Safe && left > 0).then(again);
         let limit = ticket.bounds().response_timeout.value;
-        let second = hedge.as_ref().map(|hedge| hedge.second(worker, (arm, key), upstream, protocol, copy(&request)));
+        let second = hedge.as_ref().map(|hedge| hedge.second(worker, (arm, key), upstream, protocol, again()));
         let sending = connection.send(request);
         let first = head_in_time(sending, limit.duration(), progress.as_deref(), upstream);
         let ended = match race(hedge.as_ref(), first, second).await {
@@ -340,13 +341,13 @@ fn broken(ticket: &mut Ticket, progress: Option<&Progress>, lane: &Lane) -> Refu
     refusal
 }
 
-/// A copy of a request without a body.
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+/// A request of the same head, without a body.
+pub(crate) fn twin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Request<RequestBody> {
+    let mut twin = Request::new(RequestBody::Empty);
+    twin.method_mut().clone_from(method);
+    twin.uri_mut().clone_from(uri);
+    twin.headers_mut().clone_from(headers);
+    twin
 }
 
 /// What becomes of waiting for a response: its head, or why the connection gave none, with what was never sent.

@@ -19,6 +19,7 @@
 use crate::{
     assign::Point,
     body::RequestBody,
+    forward::twin,
     lane::Lane,
     pool::Replay,
     table::Bounds,
@@ -28,9 +29,7 @@ use crate::{
     worker::Worker,
 };
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header::CONTENT_TYPE, request,
-};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE, request};
 use hyper::body::{Body as _, Incoming};
 use model::{Copies, Protocol, Shadow};
 use std::{
@@ -170,15 +169,6 @@ pub(crate) fn copy(worker: &Rc<Worker>, lane: &Rc<Lane>, ticket: &mut Ticket, he
     ticket.leave_word(Word { to, status: None });
     let request = copied(worker, head);
     tokio::task::spawn_local(follow(Rc::clone(worker), Rc::clone(lane), ticket.own(), request, word, place));
-}
-
-/// The same request once more.
-fn twin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Request<RequestBody> {
-    let mut twin = Request::new(RequestBody::Empty);
-    twin.method_mut().clone_from(method);
-    twin.uri_mut().clone_from(uri);
-    twin.headers_mut().clone_from(headers);
-    twin
 }
 
 /// A request as a shadow gets it.

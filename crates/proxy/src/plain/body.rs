@@ -6,7 +6,10 @@ use super::{
     instance::Begun,
     source::{Broken as Missing, End, Rest, Source},
 };
-use crate::{body::Broken, buffers::Buffer, patience::Patience, tally::Outcome, ticket::Ticket, worker::Worker};
+use crate::{
+    body::Broken, buffers::Buffer, lifeline::Overdue, patience::Patience, tally::Outcome, ticket::Ticket,
+    worker::Worker,
+};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use std::{
@@ -87,7 +90,6 @@ impl Body {
 
 impl From<&Missing> for Broken {
     fn from(missing: &Missing) -> Broken {
-        use crate::lifeline::Overdue;
         match missing {
             Missing::Ended | Missing::Reset => Broken::Ended,
             Missing::Overdue(Overdue::Silent) => Broken::Silent,
