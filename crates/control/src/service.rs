@@ -97,6 +97,12 @@ pub(crate) fn check(key: &ServiceKey, spec: &ServiceSpec) -> Result<(), Refusal>
             "use 1 to 1000; to stop a service, remove it from the configuration and apply with --prune",
         );
     }
+    if spec.traffic.cache_disk.is_some() && spec.traffic.cache.is_none() {
+        return invalid(
+            format!("{key}: cache_disk means nothing without cache: what is on disk is known in memory"),
+            "say how much memory it may take, such as cache = \"64 MiB\"",
+        );
+    }
     let judgement = &spec.rollout.judgement;
     for (name, value) in [("false_alarm", judgement.false_alarm), ("miss", judgement.miss)] {
         if value.ppm() == 0 || value.ppm() >= 500_000 {

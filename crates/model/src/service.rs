@@ -180,6 +180,9 @@ pub struct TrafficSpec {
     /// How much memory responses are kept in, for others who ask for the same. `None`: none is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Bytes>,
+    /// How much of the disk responses are kept on that memory has no room for. `None`: none is. Means nothing without `cache`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_disk: Option<Bytes>,
     /// Fields that are changed in requests before an instance sees them.
     #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
     pub request_headers: HeaderEdits,
@@ -206,6 +209,7 @@ impl Default for TrafficSpec {
             client_certificate: false,
             compress: false,
             cache: None,
+            cache_disk: None,
             balance: Balance::Least,
             slow_start: Span::ZERO,
             hedge_after: None,

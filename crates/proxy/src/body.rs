@@ -2,7 +2,7 @@
 //! not. Back-pressure is hyper's: a body is asked for more when the other side has room.
 
 use crate::{
-    cache::Collector,
+    cache::{Collector, Sending},
     client_io::Busy,
     compress::Encoder,
     lifeline::{Lifeline, Overdue},
@@ -24,7 +24,7 @@ use std::{
 };
 use tokio::time::{Sleep, sleep_until};
 
-/// How much of what is stored is compressed at a time.
+/// How much of what is stored in memory is compressed at a time.
 const PIECE: usize = 64 << 10;
 
 /// Why a body did not arrive whole.
@@ -42,6 +42,8 @@ pub(crate) enum Broken {
     TooLarge,
     #[error("the body could not be compressed")]
     Compressing(#[source] io::Error),
+    #[error("what was stored could not be read")]
+    Stored(#[source] io::Error),
     #[error("the instance was left, and its drain deadline has passed")]
     Drained,
 }
@@ -174,7 +176,7 @@ pub(crate) enum Content {
     /// A text of ours.
     Text(Bytes),
     /// What an instance has sent before.
-    Stored(Bytes),
+    Stored(Sending),
     /// What an instance sends.
     Relay(Box<Relay>),
     /// What an instance sends that was sent a plain request.
@@ -220,19 +222,22 @@ pub(crate) struct Compressed {
 pub(crate) enum Source {
     /// From an instance.
     Relay(Box<Relay>),
-    /// From the cache: the rest of it.
-    Stored(Bytes),
+    /// From the cache.
+    Stored(Sending),
 }
 
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self {
             Source::Relay(relay) => relay.poll_frame(cx),
-            Source::Stored(rest) if rest.is_empty() => Poll::Ready(None),
             // In pieces, so that others get their turn between them.
-            Source::Stored(rest) => Poll::Ready(Some(Ok(Frame::data(rest.split_to(rest.len().min(PIECE)))))),
+            Source::Stored(sending) => poll_stored(sending, cx, PIECE),
         }
     }
+}
+
+fn poll_stored(sending: &mut Sending, cx: &mut Context<'_>, most: usize) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    sending.poll_piece(cx, most).map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(Broken::Stored)))
 }
 
 impl Compressed {
@@ -344,11 +349,12 @@ impl Body for ResponseBody {
         }
         let polled = match content {
             Content::Empty => Poll::Ready(None),
-            Content::Text(text) | Content::Stored(text) => {
+            Content::Text(text) => {
                 let text = std::mem::take(text);
                 *content = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(text))))
             }
+            Content::Stored(sending) => poll_stored(sending, cx, usize::MAX),
             Content::Relay(relay) => relay.poll_frame(cx),
             Content::Plain(body) => body.poll_frame(cx),
             Content::Compressed(compressed) => compressed.poll_frame(cx),
@@ -362,7 +368,8 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty => true,
-            Content::Text(_) | Content::Stored(_) => false,
+            Content::Text(_) => false,
+            Content::Stored(sending) => sending.len() == 0,
             Content::Relay(relay) => relay.body.is_end_stream(),
             Content::Plain(body) => body.is_over(),
             Content::Compressed(compressed) => compressed.encoder.is_none() && compressed.trailers.is_none(),
@@ -372,7 +379,8 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
-            Content::Text(text) | Content::Stored(text) => SizeHint::with_exact(text.len() as u64),
+            Content::Text(text) => SizeHint::with_exact(text.len() as u64),
+            Content::Stored(sending) => SizeHint::with_exact(sending.len()),
             Content::Relay(relay) => relay.body.size_hint(),
             Content::Plain(body) => body.size_hint(),
             Content::Compressed(_) => SizeHint::default(),

@@ -1,4 +1,4 @@
-//! A cache of responses for all clients of one service (RFC 9111), in memory, for all threads alike.
+//! A cache of responses for all clients of one service (RFC 9111), in memory and on disk, for all threads alike.
 //!
 //! Releases never answer for each other: what is stored belongs to one stay of one release in the table ([`key::Era`]), so that
 //! a release that leaves takes all of it along, and a rollback needs no purge.
@@ -14,6 +14,7 @@
 //! was asked for before a change or a purge of it is not stored after. Start reading at [`Kept::look`].
 
 mod answer;
+mod disk;
 mod fetch;
 pub(crate) mod key;
 mod policy;
@@ -21,13 +22,17 @@ mod purged;
 mod refresh;
 mod status;
 mod store;
+mod stored;
 
 pub(crate) use answer::Wanted;
+pub(crate) use disk::Writer;
 pub(crate) use fetch::{Collector, Fetch};
 pub(crate) use refresh::behind;
 pub(crate) use status::{Status, Why};
+pub(crate) use stored::Sending;
 
 use crate::table::Service;
+use disk::Disk;
 use fetch::Flights;
 use http::{
     HeaderMap, Method,
@@ -46,24 +51,37 @@ use std::{
     time::Instant,
 };
 use store::{Entry, Store};
+use stored::Stored;
 
-/// The largest body that is stored.
+/// The largest body that is stored in memory.
 pub(crate) const MAX_BODY: usize = 1 << 20;
+
+/// Which part of the memory is for what is known of responses on disk, where there is one.
+const INDEX: u64 = 4;
 
 /// Of how many groups of places it is remembered what became of them last.
 const MARKS: usize = 4096;
 
 /// The stored responses of one service.
 pub(crate) struct Cache {
-    /// How many bytes they may take.
-    pub(crate) budget: Bytes,
-    store: Store,
+    budget: Budget,
+    /// Those whose bodies are in memory.
+    memory: Store,
+    /// Those whose bodies are on disk. Never the same ones, save for a moment: then those in memory are newer.
+    disk: Option<Disk>,
     purged: Purged,
     flights: Flights,
     /// How many bytes of bodies are there that may be stored when they are whole.
     collecting: AtomicU64,
     eras: AtomicU64,
     marks: Box<[Mark; MARKS]>,
+}
+
+/// How many bytes they may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Budget {
+    memory: Bytes,
+    disk: Option<Bytes>,
 }
 
 /// What is remembered of places that share a number.
@@ -76,10 +94,16 @@ struct Mark {
 }
 
 impl Cache {
-    fn new(budget: Bytes) -> Cache {
+    fn new(budget: Budget, writer: Option<&Arc<Writer>>) -> Cache {
+        let index = budget.memory.0 / INDEX;
+        let disk = budget.disk.zip(writer).and_then(|(size, writer)| {
+            let opened = Disk::open(writer, size.0, index);
+            opened.inspect_err(|error| writer.tell(error, "stored on disk")).ok()
+        });
         Cache {
             budget,
-            store: Store::new(budget.0),
+            memory: Store::new(budget.memory.0 - disk.as_ref().map_or(0, |_| index)),
+            disk,
             purged: Purged::default(),
             flights: Flights::default(),
             collecting: AtomicU64::new(0),
@@ -88,20 +112,70 @@ impl Cache {
         }
     }
 
+    fn stores(&self) -> impl Iterator<Item = &Store> {
+        [&self.memory].into_iter().chain(self.disk.as_ref().map(|disk| &disk.index))
+    }
+
+    /// The largest body that is stored, in bytes.
+    fn largest(&self) -> u64 {
+        self.disk.as_ref().map_or(0, Disk::largest).max(MAX_BODY as u64)
+    }
+
     /// What is stored for a request and was not purged.
     fn get(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Entry>> {
-        self.store.get(key, request).filter(|entry| !self.purged.takes(&key.place, entry.born))
+        let entry = self.stores().find_map(|store| store.get(key, request))?;
+        if entry.body.is_damaged() {
+            self.stores().for_each(|store| store.forget(key, &entry.selection));
+            return None;
+        }
+        (!self.purged.takes(&key.place, entry.born)).then_some(entry)
     }
 
     /// Stores a response, unless it is from before a purge. One that comes just now takes it all the same, when it is looked for.
-    fn put(&self, key: Key, entry: Entry) {
-        if !self.purged.takes(&key.place, entry.born) {
-            self.store.put(key, entry);
+    fn put(self: &Arc<Cache>, key: Key, entry: Entry) {
+        if self.purged.takes(&key.place, entry.born) || entry.body.is_damaged() {
+            return;
+        }
+        match &self.disk {
+            Some(disk) if entry.body.is_on_disk() => {
+                self.memory.forget(&key, &entry.selection);
+                disk.index.put(key, entry.into());
+            }
+            disk => {
+                disk.iter().for_each(|disk| disk.index.forget(&key, &entry.selection));
+                let displaced = self.memory.put(key, entry.into());
+                displaced.into_iter().for_each(|(key, entry)| self.demote(key, &entry));
+            }
         }
     }
 
+    /// Stores on disk what memory has no room for, if it is still of use and nothing else came in its place.
+    fn demote(self: &Arc<Cache>, key: Key, entry: &Entry) {
+        let (Some(disk), Stored::Memory(bytes)) = (&self.disk, &entry.body) else { return };
+        if bytes.is_empty() || !entry.terms.is_fresh(Instant::now()) && !policy::has_validator(&entry.headers) {
+            return;
+        }
+        let mut extent = disk.begin();
+        if !disk.append(&mut extent, bytes.clone()) {
+            return;
+        }
+        let demoted = Entry { body: Stored::Disk(Arc::new(extent)), ..entry.clone() };
+        let (cache, changes) = (Arc::clone(self), self.changes(&key.place));
+        disk.then(move || {
+            let is_new = !cache.stores().any(|store| store.has(&key, &demoted.selection));
+            if is_new && cache.changes(&key.place) == changes {
+                cache.put(key, demoted);
+            }
+        });
+    }
+
+    /// Forgets what is stored under a key.
+    fn remove(&self, key: &Key) {
+        self.stores().for_each(|store| store.remove(key));
+    }
+
     fn mark(&self, place: &Place) -> (&Mark, u64) {
-        let hash = self.store.hash(place);
+        let hash = self.memory.hash(place);
         (&self.marks[hash as usize % MARKS], hash | 1)
     }
 
@@ -189,10 +263,17 @@ impl Found {
 impl Kept {
     /// For a service as a table of this generation has it. What was stored before is kept, for releases that have been there all
     /// the time, where it was not purged.
-    pub(crate) fn new(budget: Bytes, service: &ServiceRoutes, generation: u64, before: Option<&Kept>) -> Kept {
+    pub(crate) fn new(
+        memory: Bytes,
+        service: &ServiceRoutes,
+        generation: u64,
+        before: Option<&Kept>,
+        writer: Option<&Arc<Writer>>,
+    ) -> Kept {
         let arms = &service.arms;
+        let budget = Budget { memory, disk: service.traffic.cache_disk };
         let before = before.filter(|before| before.cache.budget == budget);
-        let cache = before.map_or_else(|| Arc::new(Cache::new(budget)), |before| Arc::clone(&before.cache));
+        let cache = before.map_or_else(|| Arc::new(Cache::new(budget, writer)), |before| Arc::clone(&before.cache));
         let mut eras: Vec<(ReleaseId, Era)> = Vec::with_capacity(arms.len());
         for arm in arms {
             let of = |known: &[(ReleaseId, Era)]| known.iter().find(|(release, _)| *release == arm.release).copied();
@@ -202,7 +283,8 @@ impl Kept {
         let has_left = before.is_some_and(|before| before.eras.iter().any(|known| !eras.contains(known)));
         if cache.purged.tell(generation, &service.purges) || has_left {
             let is_here = |era| eras.iter().any(|(_, known)| *known == era);
-            cache.store.retain(|key, entry| is_here(key.era) && !cache.purged.takes(&key.place, entry.born));
+            let stays = |key: &Key, entry: &Entry| is_here(key.era) && !cache.purged.takes(&key.place, entry.born);
+            cache.stores().for_each(|store| store.retain(stays));
         }
         Kept { cache, eras }
     }
@@ -246,7 +328,8 @@ impl Kept {
                 (false, false) => Found::Fetch(fetch(None, Why::Miss)),
             };
         };
-        let status = Status::Hit(entry.terms.ttl(now));
+        let ttl = entry.terms.ttl(now);
+        let status = if entry.body.is_on_disk() { Status::HitOnDisk(ttl) } else { Status::Hit(ttl) };
         match usable(&entry) {
             Use::Fresh if !is_judged || have_all() => Found::Usable(Usable { entry, status, behind: None }),
             Use::Meanwhile if !is_judged || have_all() => {
@@ -268,7 +351,7 @@ impl Kept {
         for place in places {
             self.cache.mark(place).0.changes.fetch_add(1, Relaxed);
             for (_, era) in &self.eras {
-                self.cache.store.remove(&Key { era: *era, place: place.clone() });
+                self.cache.remove(&Key { era: *era, place: place.clone() });
             }
         }
     }

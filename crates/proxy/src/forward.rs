@@ -28,7 +28,7 @@ use crate::{
     access_log::Record,
     admit::{Asked as _, Assigned, admit},
     body::{Compressed, Content, Kind, Progress, Relay, RequestBody, ResponseBody, Source, Stage, Upload},
-    cache::{self, Fetch, Found, Usable, Wanted},
+    cache::{self, Fetch, Found, Usable, Wanted, Why},
     client_io::Busy,
     compress::{self, Coding},
     connection::Client,
@@ -187,17 +187,20 @@ async fn carry(
     let downstream = wanted.is_some().then(|| upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     let found = match found {
-        Some(Found::Usable(usable)) => {
-            let mut response = stored(client, &lane, &mut ticket, &usable, &head, accepted);
-            if let Some(fetch) = usable.behind {
-                cache::behind(worker, &lane, (arm, key), ticket.own(), fetch, || {
-                    outgoing(client, &lane, &mut head, &host, &origin, None, rewritten);
-                    Request::from_parts(head, RequestBody::Empty)
-                });
+        Some(Found::Usable(usable)) => match stored(client, &lane, &mut ticket, &usable, &head, accepted).await {
+            Ok(mut response) => {
+                if let Some(fetch) = usable.behind {
+                    cache::behind(worker, &lane, (arm, key), ticket.own(), fetch, || {
+                        outgoing(client, &lane, &mut head, &host, &origin, None, rewritten);
+                        Request::from_parts(head, RequestBody::Empty)
+                    });
+                }
+                set_cookie.map(|cookie| response.headers_mut().append(SET_COOKIE, cookie));
+                return Ok(response);
             }
-            set_cookie.map(|cookie| response.headers_mut().append(SET_COOKIE, cookie));
-            return Ok(response);
-        }
+            // Its instance answers. It was admitted without being bet on, whichever arm it has: a disk that fails says nothing of releases.
+            Err(_) => Some(Found::Nothing(Why::Miss)),
+        },
         other => other,
     };
     outgoing(client, &lane, &mut head, &host, &origin, wanted, rewritten);
@@ -473,26 +476,32 @@ fn answer(
 }
 
 /// Answers from the cache, which no release is judged by.
-fn stored(
+///
+/// # Errors
+/// When what is stored cannot be read.
+async fn stored(
     client: &Client,
     lane: &Lane,
     ticket: &mut Ticket,
     usable: &Usable,
     asked: &request::Parts,
     accepted: Option<Coding>,
-) -> Response<Content> {
+) -> io::Result<Response<Content>> {
     let wanted = if asked.method == Method::HEAD { Wanted::Head } else { Wanted::Whole };
-    let response = usable.answer(&asked.headers, wanted, Instant::now());
+    let mut response = usable.answer(&asked.headers, wanted, Instant::now());
+    if let Content::Stored(body) = response.body_mut() {
+        body.begin().await?;
+    }
     tell(ticket, &response);
     ticket.settle(Outcome::Cached);
-    given(client, lane, response, accepted)
+    Ok(given(client, lane, response, accepted))
 }
 
 /// What is written down of a request that is given this.
 fn tell(ticket: &mut Ticket, stored: &Response<Content>) {
     ticket.status(stored.status().as_u16());
     if let Content::Stored(body) = stored.body() {
-        ticket.sent(body.len());
+        ticket.sent(usize::try_from(body.len()).unwrap_or(usize::MAX));
     }
 }
 

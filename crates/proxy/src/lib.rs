@@ -8,7 +8,7 @@
 //! ([`lane`]) and its own upstream connections, so that a request meets no lock and no other core's cache lines (unless its
 //! service bounds or caches them); one
 //! guard thread that turns judged units into evidence; one that keeps certificates, where TLS is spoken; a [`clerk`] for settings and
-//! the access log; and the calling thread, which holds the control socket.
+//! the access log; one that writes what caches store on disk, where one does; and the calling thread, which holds the control socket.
 //!
 //! What always holds:
 //! - the table in force is replaced as a whole and never by an older one;

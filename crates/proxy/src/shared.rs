@@ -108,13 +108,14 @@ impl Shared {
         saved: Option<&Saved>,
     ) -> (Arc<Shared>, Queues) {
         let threads = config.threads();
+        let first = Table::first(&config.data_dir);
         let table = saved.map(|saved| {
             let tripped = |guard: &Guard| Switch::new(guard, saved.tripped.contains(&guard.change));
-            Table::new(&saved.table, &Table::default(), tripped)
+            Table::new(&saved.table, &first, tripped)
         });
         let (producers, consumers) = (0..threads).map(|_| rtrb::RingBuffer::new(QUEUE)).unzip();
         let shared = Shared {
-            table: ArcSwap::from_pointee(table.unwrap_or_default()),
+            table: ArcSwap::from_pointee(table.unwrap_or(first)),
             changed: watch::Sender::new(0),
             stop: watch::Sender::new(None),
             registry: Registry::new(threads),

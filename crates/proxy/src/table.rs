@@ -11,7 +11,15 @@ pub(crate) mod route;
 pub(crate) use bounds::{Bounds, By};
 pub(crate) use route::{Route, Way};
 
-use crate::{admit::Asked, assign::Split, cache::Kept, edits::Edits, guard::Switch, shadow::Mirror, units::Stage};
+use crate::{
+    admit::Asked,
+    assign::Split,
+    cache::{Kept, Writer},
+    edits::Edits,
+    guard::Switch,
+    shadow::Mirror,
+    units::Stage,
+};
 use bounds::AllBounds;
 use http::HeaderName;
 use model::{
@@ -20,7 +28,7 @@ use model::{
 use paths::Paths;
 use regex::bytes::Regex;
 use route::ready;
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 /// The longest host name that can match: DNS allows no longer one.
 const MAX_HOST: usize = 255;
@@ -44,6 +52,8 @@ pub(crate) struct Table {
     tcp: HashMap<SocketAddr, usize>,
     /// The position of the service that is guarded for a change.
     guarded: HashMap<ChangeId, usize>,
+    /// Where caches store on disk: the same in every table.
+    pub(crate) cache_writer: Option<Arc<Writer>>,
 }
 
 /// One service, ready to assign.
@@ -101,10 +111,17 @@ pub(crate) enum Key {
 }
 
 impl Table {
+    /// What is in force before any other. Caches store on disk in this directory.
+    pub(crate) fn first(data_dir: &Path) -> Table {
+        Table { cache_writer: Some(Arc::new(Writer::new(data_dir))), ..Table::default() }
+    }
+
     /// Makes a table ready. `switch` gives the switch of a guard: the same one for the same change, so that evidence
     /// and a trip outlive the table. So does what clients have used, `before`.
     pub(crate) fn new(table: &RouteTable, before: &Table, switch: impl Fn(&Guard) -> Arc<Switch>) -> Table {
-        let mut made = Table { generation: table.generation, all_plain: true, ..Table::default() };
+        let writer = before.cache_writer.as_ref();
+        let mut made =
+            Table { generation: table.generation, all_plain: true, cache_writer: writer.cloned(), ..Table::default() };
         let known: HashMap<&ServiceKey, &Service> =
             before.services.iter().map(|known| (&known.key, &**known)).collect();
         for (index, service) in table.services.iter().enumerate() {
@@ -161,7 +178,8 @@ impl Table {
                 bounds,
                 cache: service.traffic.cache.map(|budget| {
                     // The one of before, as long as it may be as large as this, or a new one.
-                    Kept::new(budget, service, table.generation, known.and_then(|known| known.cache.as_ref()))
+                    let known = known.and_then(|known| known.cache.as_ref());
+                    Kept::new(budget, service, table.generation, known, writer)
                 }),
                 hashed: match &service.traffic.balance {
                     Balance::Least => None,

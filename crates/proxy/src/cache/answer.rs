@@ -38,7 +38,7 @@ impl Entry {
     ) -> Response<Content> {
         let is_known = self.status == StatusCode::OK && is_known_to(request, &self.headers);
         let content = match wanted {
-            Wanted::Whole if !is_known && !self.body.is_empty() => Content::Stored(self.body.clone()),
+            Wanted::Whole if !is_known && self.body.len() > 0 => Content::Stored(self.body.send()),
             Wanted::Whole | Wanted::Head => Content::Empty,
         };
         let mut response = Response::new(content);

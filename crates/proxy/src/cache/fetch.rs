@@ -8,10 +8,12 @@
 use super::{
     Cache, Found, MAX_BODY, Usable,
     answer::Wanted,
+    disk::{BLOCK, Extent},
     key::{Key, Selection},
     policy::{Directives, Moments, Terms, Use, has_validator},
     status::{Status, Why},
     store::Entry,
+    stored::Stored,
 };
 use crate::{body::Content, headers::forward_response};
 use bytes::Bytes;
@@ -218,9 +220,8 @@ impl Fetch {
         };
         let answer = anew.answer(&self.request, Wanted::Whole, Status::After(304), at.received);
         match terms {
-            Some(_) if self.is_unchanged() => self.cache.put(self.key.clone(), anew),
-            Some(_) => {}
-            None => self.cache.store.remove(&self.key),
+            Some(_) => self.store(anew),
+            None => self.cache.remove(&self.key),
         }
         Some(answer)
     }
@@ -244,7 +245,7 @@ impl Fetch {
             self.cache.set_passes(&self.key.place, !is_for_others);
         }
         let (status, headers, terms, selection) = collector?;
-        Some(Box::new(Collector { fetch: self, status, headers, terms, selection, body: Vec::new() }))
+        Some(Box::new(Collector { fetch: self, status, headers, terms, selection, body: Vec::new(), extent: None }))
     }
 
     fn collector(&self, head: &response::Parts) -> Option<(StatusCode, HeaderMap, Terms, Selection)> {
@@ -252,9 +253,10 @@ impl Fetch {
             || head.headers.contains_key(CONTENT_LENGTH)
             || head.headers.contains_key(TRANSFER_ENCODING)
             || head.status == StatusCode::NO_CONTENT;
-        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         // What ends with its connection may have been cut off.
-        if !has_end || length.is_some_and(|length| length > MAX_BODY) || head.headers.contains_key(TRAILER) {
+        if !has_end || length.is_some_and(|length| length > self.cache.largest()) || head.headers.contains_key(TRAILER)
+        {
             return None;
         }
         let mut headers = head.headers.clone();
@@ -275,6 +277,13 @@ impl Fetch {
         Moments { sent: self.sent, received: Instant::now(), wall: SystemTime::now() }
     }
 
+    /// Stores what has come, unless its place was changed meanwhile.
+    fn store(&self, entry: Entry) {
+        if self.is_unchanged() {
+            self.cache.put(self.key.clone(), entry);
+        }
+    }
+
     fn is_unchanged(&self) -> bool {
         self.cache.changes(&self.key.place) == self.changes
     }
@@ -292,14 +301,18 @@ impl Drop for Lead {
     }
 }
 
-/// A response that is being stored while it passes. What is not completed is forgotten.
+/// A response that is being stored while it passes: in memory at first, and on disk when it is too large for that. What is not
+/// completed is forgotten.
 pub(crate) struct Collector {
     fetch: Box<Fetch>,
     status: StatusCode,
     headers: HeaderMap,
     terms: Terms,
     selection: Selection,
+    /// What has come, behind what is on disk.
     body: Vec<u8>,
+    /// What is on disk.
+    extent: Option<Extent>,
 }
 
 impl Collector {
@@ -307,14 +320,29 @@ impl Collector {
     pub(crate) fn take(&mut self, piece: &[u8]) -> bool {
         let cache = &self.fetch.cache;
         // Bodies under way take a part of what stored ones may, but one of them always fits.
-        let most = (cache.budget.0 / 8).max(MAX_BODY as u64);
-        if self.body.len() + piece.len() > MAX_BODY {
-            cache.set_passes(&self.fetch.key.place, true);
-            return false;
-        }
+        let most = (cache.budget.memory.0 / 8).max(MAX_BODY as u64);
         let before = cache.collecting.fetch_add(piece.len() as u64, Relaxed);
         self.body.extend_from_slice(piece);
-        before + piece.len() as u64 <= most
+        let most_here = if self.extent.is_some() { BLOCK } else { MAX_BODY };
+        match self.body.len() <= most_here {
+            true => before + piece.len() as u64 <= most,
+            false => self.spill(),
+        }
+    }
+
+    /// Hands the whole blocks of what has come over to the disk. `false`: there is none, or it has no room.
+    fn spill(&mut self) -> bool {
+        let cache = Arc::clone(&self.fetch.cache);
+        let so_far = self.extent.as_ref().map_or(0, Extent::len) + self.body.len() as u64;
+        let Some(disk) = cache.disk.as_ref().filter(|disk| so_far <= disk.largest()) else {
+            cache.set_passes(&self.fetch.key.place, true);
+            return false;
+        };
+        let rest = self.body.split_off(self.body.len() - self.body.len() % BLOCK);
+        self.release();
+        let blocks = mem::replace(&mut self.body, rest);
+        let extent = self.extent.get_or_insert_with(|| disk.begin());
+        disk.append(extent, blocks.into())
     }
 
     /// It has passed as a whole, and is stored.
@@ -323,14 +351,29 @@ impl Collector {
             return;
         }
         self.release();
-        let body = Bytes::from(mem::take(&mut self.body).into_boxed_slice());
+        let cache = Arc::clone(&self.fetch.cache);
+        let rest = Bytes::from(mem::take(&mut self.body).into_boxed_slice());
+        let body = match (self.extent.take(), &cache.disk) {
+            (Some(mut extent), Some(disk)) => {
+                if !disk.append(&mut extent, rest) {
+                    return;
+                }
+                Stored::Disk(extent.into())
+            }
+            (Some(_), None) => return,
+            (None, _) => Stored::Memory(rest),
+        };
         let mut headers = mem::take(&mut self.headers);
         if self.status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         let selection = mem::take(&mut self.selection);
         let entry = Entry { status: self.status, headers, body, terms: self.terms, selection, born: self.fetch.born };
-        self.fetch.cache.put(self.fetch.key.clone(), entry);
+        match (&entry.body, &cache.disk) {
+            // Found when it can be read. Those who wait for it wait until then.
+            (Stored::Disk(_), Some(disk)) => drop(disk.then(move || self.fetch.store(entry))),
+            (Stored::Disk(_), None) | (Stored::Memory(_), _) => self.fetch.store(entry),
+        }
     }
 
     fn release(&self) {

@@ -36,6 +36,8 @@ impl Why {
 pub(crate) enum Status {
     /// It gave it; fresh for so many seconds more.
     Hit(i64),
+    /// Likewise, from disk.
+    HitOnDisk(i64),
     /// It gave it, after somebody else's request had brought it.
     Collapsed,
     /// An instance gave it.
@@ -51,6 +53,7 @@ impl Status {
     pub(crate) fn write(self, headers: &mut HeaderMap) {
         let said = match self {
             Status::Hit(ttl) => format!("hit; ttl={ttl}"),
+            Status::HitOnDisk(ttl) => format!("hit; ttl={ttl}; detail=disk"),
             Status::Collapsed => "fwd=miss; collapsed".to_owned(),
             Status::Forwarded(why) => format!("fwd={}", why.name()),
             Status::After(status) => format!("fwd=stale; fwd-status={status}"),
@@ -75,6 +78,7 @@ mod tests {
         };
         assert_eq!(written(Status::Hit(42)), "quarterdeck; hit; ttl=42");
         assert_eq!(written(Status::Hit(-3)), "quarterdeck; hit; ttl=-3");
+        assert_eq!(written(Status::HitOnDisk(7)), "quarterdeck; hit; ttl=7; detail=disk");
         assert_eq!(written(Status::Collapsed), "quarterdeck; fwd=miss; collapsed");
         assert_eq!(written(Status::Forwarded(Why::Request)), "quarterdeck; fwd=request");
         assert_eq!(written(Status::After(304)), "quarterdeck; fwd=stale; fwd-status=304");

@@ -1,3 +1,5 @@
+mod on_disk;
+
 use super::*;
 use crate::table::Table;
 use http::StatusCode;
@@ -17,9 +19,10 @@ fn table(arms: Vec<Arm>, before: &Table) -> Table {
     purging(1, Vec::new(), arms, before)
 }
 
-/// Likewise, of this generation and with these purges.
+/// Likewise, of this generation and with these purges. It stores on disk, too, where the table before could.
 fn purging(generation: u64, purges: Vec<Purge>, arms: Vec<Arm>, before: &Table) -> Table {
-    let traffic = TrafficSpec { cache: Some(Bytes::mib(1)), ..TrafficSpec::default() };
+    let cache_disk = before.cache_writer.as_ref().map(|_| Bytes::mib(16));
+    let traffic = TrafficSpec { cache: Some(Bytes::mib(1)), cache_disk, ..TrafficSpec::default() };
     let service = ServiceRoutes {
         service: "shop".parse().unwrap(),
         routes: Vec::new(),
@@ -56,12 +59,12 @@ fn store(table: &Table, arm: usize, headers: HeaderMap, now: Instant) {
         status: StatusCode::OK,
         terms: Terms::of(&HeaderMap::new(), StatusCode::OK, &headers, at).unwrap(),
         selection: Selection::default(),
-        body: bytes::Bytes::from_static(b"kept"),
+        body: Stored::Memory(bytes::Bytes::from_static(b"kept")),
         headers,
         born: table.generation,
     };
     let kept = kept(table);
-    kept.cache.store.put(Key { era: kept.eras[arm].1, place: Place::new("http", b"shop.test", "/") }, entry);
+    kept.cache.memory.put(Key { era: kept.eras[arm].1, place: Place::new("http", b"shop.test", "/") }, entry.into());
 }
 
 fn is_usable(found: &Found) -> bool {
@@ -169,7 +172,7 @@ fn what_is_purged_is_gone_for_requests_of_every_table() {
     assert!(is_usable(&look(&first, 0, &nothing, now)) && is_usable(&look(&elsewhere, 0, &nothing, now)));
     let all = purging(3, vec![at(3, None)], arms(), &elsewhere);
     assert!(!is_usable(&look(&first, 0, &nothing, now)) && !is_usable(&look(&all, 0, &nothing, now)));
-    assert_eq!(kept(&all).cache.store.used(), 0, "it takes no room, either");
+    assert_eq!(kept(&all).cache.memory.used(), 0, "it takes no room, either");
     // What comes after it is kept, under this table and the next one.
     put(&all, 0, "max-age=60", now);
     let next = purging(4, vec![at(3, None)], arms(), &all);
@@ -190,7 +193,7 @@ fn what_was_asked_for_before_a_purge_is_not_kept_after_it() {
     complete(half);
     complete(before.keep(&cacheable()).unwrap());
     assert!(!is_usable(&look(&all, 0, &HeaderMap::new(), now)));
-    assert_eq!(kept(&all).cache.store.used(), 0);
+    assert_eq!(kept(&all).cache.memory.used(), 0);
     // Of a table that does not know of the purge yet, but sent after it.
     complete(fetch(&first, now).keep(&cacheable()).unwrap());
     assert!(is_usable(&look(&all, 0, &HeaderMap::new(), now)));

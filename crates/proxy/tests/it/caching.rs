@@ -23,7 +23,7 @@ async fn before(kitchen: &Kitchen) -> Rig {
     rig
 }
 
-async fn open(rig: &Rig, request: http::request::Builder) -> Response<Incoming> {
+pub(crate) async fn open(rig: &Rig, request: http::request::Builder) -> Response<Incoming> {
     rig.open(request, Empty::new().map_err(|never| match never {}).boxed()).await
 }
 
@@ -35,7 +35,7 @@ async fn asked(rig: &Rig, request: http::request::Builder) -> (u16, String, Stri
     (status, said, body)
 }
 
-async fn got(rig: &Rig, path: &str) -> (u16, String, String) {
+pub(crate) async fn got(rig: &Rig, path: &str) -> (u16, String, String) {
     asked(rig, Request::get(path)).await
 }
 
@@ -494,7 +494,7 @@ async fn what_was_under_way_at_a_purge_is_given_to_nobody_else() {
     assert!(is_hit(&got(&rig, "/").await.1));
 }
 
-async fn futures<F: Future>(n: usize, make: impl Fn() -> F) -> Vec<F::Output> {
+pub(crate) async fn futures<F: Future>(n: usize, make: impl Fn() -> F) -> Vec<F::Output> {
     let mut all: Vec<_> = (0..n).map(|_| Box::pin(make())).collect();
     let mut done: Vec<Option<F::Output>> = (0..n).map(|_| None).collect();
     std::future::poll_fn(|cx| {

@@ -10,6 +10,7 @@ mod upstream;
 
 mod acme;
 mod caching;
+mod caching_on_disk;
 mod client_certificates;
 mod compression;
 mod control;

@@ -40,6 +40,10 @@ pub(super) fn read_files(service: &mut Service, node: &Node<'_>, faults: &mut Fa
 /// Complains about a service that is to be two things; makes of it the one that it is.
 pub(super) fn settle(service: &mut Service, faults: &mut Faults) {
     let Some(files) = service.files.take() else { return };
+    if service.spec.traffic.instance_tls.is_some() {
+        let help = "leave `instance_tls` out: it is asked on this machine only";
+        faults.0.push(Fault::new(files.at.clone(), "what serves `files` speaks no TLS", help));
+    }
     if service.spec.run.command.is_empty() {
         service.spec.run.command = files.value;
         return;

@@ -135,6 +135,13 @@ pub(super) const TRAFFIC: &[Key<TrafficSpec>] = &[
         set: |t, v, f| f.put(&mut t.cache, v.bytes().map(Some)),
     },
     Key {
+        name: "cache_disk",
+        doc: "How much of the disk with the data directory they are kept on as well: those that `cache` has no room for, and those too\n\
+              large for memory. Without it: none is.",
+        shows: Shows::Example(r#""2 GiB""#),
+        set: |t, v, f| f.put(&mut t.cache_disk, v.bytes().map(Some)),
+    },
+    Key {
         name: "request_headers",
         doc: "Header fields that an instance sees as written here, whatever the client sent; \"\" takes one out.",
         shows: Shows::Example(r#"{ "x-environment" = "production", "x-debug" = "" }"#),

@@ -48,9 +48,10 @@ fn the_reference_is_valid_and_so_is_every_example_in_it() {
     let path = directory.path().join(FILE_NAME);
     let as_printed = Config::parse(&path, &reference::text()).unwrap_or_else(|p| panic!("{p}"));
     assert_eq!(as_printed.services.len(), 1);
-    // A service is a program or files, and never both.
-    for left_out in ["files = ", "command = "] {
-        let text = uncommented(|key| !key.starts_with(left_out));
+    // A service is a program or files, and never both; files are not asked for over TLS.
+    let tls = ["ca = ", "name = \"shop.internal\"", "certificate = \"proxy.pem\"", "key = \"proxy.key\""];
+    for left_out in [&["files = "][..], &[&["command = "], &tls[..]].concat()] {
+        let text = uncommented(|key| !left_out.iter().any(|start| key.starts_with(start)));
         let all = Config::parse(&path, &text).unwrap_or_else(|p| panic!("{p}"));
         assert_ne!(all, as_printed);
         assert_eq!(all.secrets_files.len(), 1);
@@ -97,6 +98,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
         "hosts",
         "client_rate",
         "cache",
+        "cache_disk",
         "hedge_after",
         "request_headers",
         "response_headers",

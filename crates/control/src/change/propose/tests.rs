@@ -385,6 +385,12 @@ fn what_could_never_run_is_refused() {
         ],
     );
     check(
+        |s| s.traffic.cache_disk = Some(model::Bytes::mib(64)),
+        expect![[
+            r#"Invalid: shop: cache_disk means nothing without cache: what is on disk is known in memory; say how much memory it may take, such as cache = "64 MiB""#
+        ]],
+    );
+    check(
         |s| s.rollout.hold_back_share = percent(51),
         expect!["Invalid: shop: with a hold_back_share of more than half nothing is promoted; use 50 % or less"],
     );

@@ -6,6 +6,21 @@ use model::{InstanceTls, Listen};
 use std::path::Path;
 
 #[test]
+fn what_serves_files_is_not_asked_over_tls() {
+    check(
+        "[services.a]\nfiles = \".\"\ntraffic = { instance_tls = { ca = \"ca.pem\", name = \"a\" } }\n",
+        expect![[r#"
+            what serves `files` speaks no TLS
+             --> quarterdeck.toml:2:9
+              |
+            2 | files = "."
+              |         ^^^
+              = leave `instance_tls` out: it is asked on this machine only
+        "#]],
+    );
+}
+
+#[test]
 fn a_service_listens_on_a_socket_when_all_of_it_can() {
     let run = |text: &str| good(text).services.into_values().next().unwrap().run;
     assert_eq!(run("[services.a]\n").listen, Listen::Port);

@@ -1,0 +1,89 @@
+//! A body that is read from disk while it is sent, a block ahead of its client at most. What the system has in memory is read at once; for
+//! the rest a thread waits that may, while the requests of others go on.
+
+use super::{BLOCK, Extent, offset};
+use bytes::Bytes;
+use rustix::io::{ReadWriteFlags, preadv2};
+use std::{
+    future::poll_fn,
+    io::{self, IoSliceMut},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
+};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// What is left of a body that is read from disk.
+pub(crate) struct Reading {
+    extent: Arc<Extent>,
+    /// The next block to be read.
+    next: usize,
+    /// The one before it, when it was read ahead of its turn.
+    ahead: Option<Bytes>,
+    /// A thread that reads it.
+    waiting: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl Reading {
+    pub(in crate::cache) fn new(extent: Arc<Extent>) -> Reading {
+        Reading { extent, next: 0, ahead: None, waiting: None }
+    }
+
+    /// How many bytes are left.
+    pub(in crate::cache) fn left(&self) -> u64 {
+        let read = self.next as u64 * BLOCK as u64;
+        self.extent.len().saturating_sub(read) + self.ahead.as_ref().map_or(0, Bytes::len) as u64
+    }
+
+    /// Makes sure that the first block is there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(in crate::cache) async fn begin(&mut self) -> io::Result<()> {
+        self.ahead = poll_fn(|cx| self.poll_block(cx)).await.transpose()?;
+        Ok(())
+    }
+
+    /// The next block. One that cannot be read is the last one, and the body is given to nobody any more.
+    pub(in crate::cache) fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if let Some(ahead) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(ahead)));
+        }
+        let read = match &mut self.waiting {
+            None if self.next == self.extent.blocks.len() => return Poll::Ready(None),
+            None => self.extent.read_now(self.next),
+            Some(_) => None,
+        };
+        let read = match read {
+            Some(read) => read,
+            None => {
+                let (extent, next) = (&self.extent, self.next);
+                let waiting = self.waiting.get_or_insert_with(|| {
+                    let extent = Arc::clone(extent);
+                    spawn_blocking(move || extent.read(next))
+                });
+                let read = ready!(Pin::new(waiting).poll(cx));
+                self.waiting = None;
+                read.unwrap_or_else(|error| Err(io::Error::other(error)))
+            }
+        };
+        self.next += 1;
+        if let Err(error) = &read {
+            self.next = self.extent.blocks.len();
+            self.extent.damaged.store(true, Relaxed);
+            self.extent.volume.writer.tell(error, "read");
+        }
+        Poll::Ready(Some(read))
+    }
+}
+
+impl Extent {
+    /// Reads a block if nobody has to wait for the disk. `None`: somebody has.
+    fn read_now(&self, index: usize) -> Option<io::Result<Bytes>> {
+        let (block, size) = self.block(index)?;
+        let mut bytes = vec![0; size];
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let read = preadv2(&self.volume.file, &mut into, offset(block.at), ReadWriteFlags::NOWAIT);
+        (read == Ok(size)).then(|| block.checked(bytes))
+    }
+}
