@@ -17,6 +17,7 @@ mod answer;
 mod disk;
 mod fetch;
 pub(crate) mod key;
+mod part;
 mod policy;
 mod purged;
 mod refresh;
@@ -35,15 +36,17 @@ use crate::table::Service;
 use disk::Disk;
 use fetch::Flights;
 use http::{
-    HeaderMap, Method,
-    header::{IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE},
+    HeaderMap, Method, StatusCode,
+    header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE},
 };
 use key::{Era, Key, Place};
 use model::{Bytes, Ratio, ReleaseId, ServiceRoutes};
+use part::Part;
 use policy::{Directives, Use};
 use purged::Purged;
 use std::{
     array,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -236,8 +239,31 @@ pub(crate) enum Found {
 pub(crate) struct Usable {
     entry: Arc<Entry>,
     status: Status,
+    /// The bytes of it that are wanted. `None`: all.
+    part: Option<Range<u64>>,
     /// It is stale: how to ask whether it still holds, after it was given.
     pub(crate) behind: Option<Box<Fetch>>,
+}
+
+impl Usable {
+    fn hit(entry: Arc<Entry>, now: Instant) -> Usable {
+        let ttl = entry.terms.ttl(now);
+        let status = if entry.body.is_on_disk() { Status::HitOnDisk(ttl) } else { Status::Hit(ttl) };
+        Usable { entry, status, part: None, behind: None }
+    }
+
+    /// What there is for a request for a part of something: of what is stored as a whole. Parts that instances send are not stored.
+    fn part(entry: Arc<Entry>, request: &HeaderMap, now: Instant) -> Option<Usable> {
+        if entry.status != StatusCode::OK {
+            return None;
+        }
+        let part = match Part::of(request, &entry.headers, entry.body.len()) {
+            Part::Whole => None,
+            Part::Bytes(bytes) => Some(bytes),
+            Part::Other => return None,
+        };
+        Some(Usable { part, ..Usable::hit(entry, now) })
+    }
 }
 
 impl Found {
@@ -299,16 +325,20 @@ impl Kept {
             return Found::Nothing(Why::Method);
         }
         let asked = Directives::of(asking.headers);
-        let unusual = [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE];
+        let unusual = [IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE];
         let Some((_, era)) = self.eras.get(arm) else { return Found::Nothing(Why::Bypass) };
-        if asked.no_store || asking.has_body || unusual.iter().any(|name| asking.headers.contains_key(name)) {
+        let is_judged = service.guard.as_ref().is_some_and(|switch| !switch.is_tripped());
+        // Whether there is such a part may depend on the arm.
+        let wants_part = asking.headers.contains_key(RANGE);
+        let is_unusual =
+            unusual.iter().any(|name| asking.headers.contains_key(name)) || wants_part && (is_head || is_judged);
+        if asked.no_store || asking.has_body || is_unusual {
             return if asked.only_if_cached { Found::Refused } else { Found::Nothing(Why::Bypass) };
         }
         let key = Key { era: *era, place: Place::new(asking.scheme, asking.host, asking.target) };
         let born = self.cache.purged.generation();
         let entry = self.cache.get(&key, asking.headers);
         let usable = |entry: &Entry| entry.terms.usable(&asked, now);
-        let is_judged = service.guard.as_ref().is_some_and(|switch| !switch.is_tripped());
         // Settled without regard to the arm; see above.
         let have_all = || {
             let has = |era: &Era| {
@@ -321,6 +351,13 @@ impl Kept {
             let judged = if is_judged { fetch::Judged::Yes } else { fetch::Judged::No };
             Box::new(Fetch::new(&self.cache, key.clone(), asking.headers, asked, fallback, why, judged, born, now))
         };
+        if wants_part {
+            let found = entry
+                .filter(|entry| usable(entry) == Use::Fresh)
+                .and_then(|entry| Usable::part(entry, asking.headers, now));
+            let not_stored = if asked.only_if_cached { Found::Refused } else { Found::Nothing(Why::Bypass) };
+            return found.map_or(not_stored, Found::Usable);
+        }
         let Some(entry) = entry else {
             return match (asked.only_if_cached, is_head) {
                 (true, _) => Found::Refused,
@@ -328,13 +365,11 @@ impl Kept {
                 (false, false) => Found::Fetch(fetch(None, Why::Miss)),
             };
         };
-        let ttl = entry.terms.ttl(now);
-        let status = if entry.body.is_on_disk() { Status::HitOnDisk(ttl) } else { Status::Hit(ttl) };
         match usable(&entry) {
-            Use::Fresh if !is_judged || have_all() => Found::Usable(Usable { entry, status, behind: None }),
+            Use::Fresh if !is_judged || have_all() => Found::Usable(Usable::hit(entry, now)),
             Use::Meanwhile if !is_judged || have_all() => {
                 let behind = (!is_head).then(|| fetch(Some(Arc::clone(&entry)), Why::Stale));
-                Found::Usable(Usable { entry, status, behind })
+                Found::Usable(Usable { behind, ..Usable::hit(entry, now) })
             }
             Use::Fresh | Use::Meanwhile | Use::Ask if asked.only_if_cached => Found::Refused,
             Use::Fresh | Use::Meanwhile if is_head => Found::Nothing(Why::Bypass),

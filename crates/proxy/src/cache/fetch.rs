@@ -148,7 +148,7 @@ impl Fetch {
         self.fallback = self.fallback.take().filter(|entry| !is_gone(entry));
         match self.cache.get(&self.key, &self.request) {
             Some(entry) if entry.terms.usable(&self.asked, Instant::now()) == Use::Fresh => {
-                Found::Usable(Usable { entry, status: Status::Collapsed, behind: None })
+                Found::Usable(Usable { entry, status: Status::Collapsed, part: None, behind: None })
             }
             Some(_) | None => Found::Fetch(self),
         }

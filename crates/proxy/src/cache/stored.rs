@@ -4,6 +4,7 @@ use super::disk::{Extent, Reading};
 use bytes::Bytes;
 use std::{
     io, mem,
+    ops::Range,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -50,11 +51,14 @@ impl Stored {
         }
     }
 
-    /// Sends it.
-    pub(crate) fn send(&self) -> Sending {
+    /// Sends these bytes of it, which it has.
+    pub(crate) fn send(&self, bytes: Range<u64>) -> Sending {
         match self {
-            Stored::Memory(bytes) => Sending::Memory(bytes.clone()),
-            Stored::Disk(extent) => Sending::Disk(Box::new(Reading::new(Arc::clone(extent)))),
+            Stored::Memory(all) => {
+                let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(all.len());
+                Sending::Memory(all.slice(at(bytes.start)..at(bytes.end)))
+            }
+            Stored::Disk(extent) => Sending::Disk(Box::new(Reading::new(Arc::clone(extent), bytes))),
         }
     }
 }

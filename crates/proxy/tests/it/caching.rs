@@ -143,7 +143,36 @@ async fn a_request_says_how_new_an_answer_must_be() {
     assert_eq!(asked(&rig, saying("min-fresh=550")).await.2, "dish 5");
     assert_eq!(asked(&rig, saying("no-cache")).await.2, "dish 6");
     assert_eq!(asked(&rig, Request::get("/").header("pragma", "no-cache")).await.2, "dish 6");
-    assert_eq!(asked(&rig, Request::get("/").header("range", "bytes=0-1")).await.1, "quarterdeck; fwd=bypass");
+}
+
+#[tokio::test]
+async fn a_part_is_given_of_what_is_kept_as_a_whole() {
+    let kitchen = kitchen("dish").await;
+    kitchen.serves(&[("cache-control", "max-age=600"), ("etag", "\"1\"")]);
+    let rig = before(&kitchen).await;
+    let wanting = |range| Request::get("/").header("range", range);
+    assert_eq!(asked(&rig, wanting("bytes=0-1")).await.1, "quarterdeck; fwd=bypass");
+    assert_eq!(got(&rig, "/").await.2, "dish 2");
+    for (range, said, part) in
+        [("bytes=0-3", "bytes 0-3/6", "dish"), ("bytes=-1", "bytes 5-5/6", "2"), ("bytes=2-", "bytes 2-5/6", "sh 2")]
+    {
+        let response = open(&rig, wanting(range)).await;
+        assert!(is_hit(response.headers()["cache-status"].to_str().unwrap()));
+        assert_eq!(response.headers()["content-range"], said);
+        assert_eq!(response.headers()["content-length"], part.len().to_string());
+        assert_eq!(whole(response).await, (206, part.into()), "{range}");
+    }
+    // Of something else they have a part of, and of what they have, they are told so.
+    assert_eq!(asked(&rig, wanting("bytes=0-3").header("if-range", "\"0\"")).await.2, "dish 2");
+    assert_eq!(asked(&rig, wanting("bytes=0-3").header("if-none-match", "\"1\"")).await.0, 304);
+    assert_eq!(kitchen.asked(), 2);
+    // What is not one part that there is, an instance answers.
+    for range in ["bytes=0-0,2-2", "bytes=6-", "lines=1-2"] {
+        assert_eq!(asked(&rig, wanting(range)).await.1, "quarterdeck; fwd=bypass", "{range}");
+    }
+    let head = Request::head("/").header("range", "bytes=0-3");
+    assert_eq!(asked(&rig, head).await.1, "quarterdeck; fwd=bypass");
+    assert_eq!(got(&rig, "/").await.2, "dish 2", "none of that is kept");
 }
 
 #[tokio::test]

@@ -67,8 +67,11 @@ async fn something_large_is_given_from_disk() {
     let known = open(&rig, Request::get("/film").header("if-none-match", "\"1\"")).await;
     assert_eq!(whole(known).await, (304, String::new()));
     assert_eq!(got(&rig, "/film").await.2, body);
+    let scene = open(&rig, Request::get("/film").header("range", "bytes=1000000-1999999")).await;
+    assert_eq!(scene.headers()["content-range"], format!("bytes 1000000-1999999/{}", LARGE + 6));
+    assert_eq!(whole(scene).await, (206, body[1_000_000..2_000_000].into()));
     assert_eq!(kitchen.asked(), asked);
-    rig.control.until("all are counted", |report| report.cached >= 4).await;
+    rig.control.until("all are counted", |report| report.cached >= 5).await;
 }
 
 #[tokio::test]

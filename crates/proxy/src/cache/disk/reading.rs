@@ -7,6 +7,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use std::{
     future::poll_fn,
     io::{self, IoSliceMut},
+    ops::Range,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
@@ -16,23 +17,23 @@ use tokio::task::{JoinHandle, spawn_blocking};
 /// What is left of a body that is read from disk.
 pub(crate) struct Reading {
     extent: Arc<Extent>,
-    /// The next block to be read.
-    next: usize,
-    /// The one before it, when it was read ahead of its turn.
+    /// What is to be read of it still, in bytes.
+    rest: Range<u64>,
+    /// What comes before that, when it was read ahead of its turn.
     ahead: Option<Bytes>,
     /// A thread that reads it.
     waiting: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
 impl Reading {
-    pub(in crate::cache) fn new(extent: Arc<Extent>) -> Reading {
-        Reading { extent, next: 0, ahead: None, waiting: None }
+    /// Reads these bytes of a body.
+    pub(in crate::cache) fn new(extent: Arc<Extent>, bytes: Range<u64>) -> Reading {
+        Reading { extent, rest: bytes, ahead: None, waiting: None }
     }
 
     /// How many bytes are left.
     pub(in crate::cache) fn left(&self) -> u64 {
-        let read = self.next as u64 * BLOCK as u64;
-        self.extent.len().saturating_sub(read) + self.ahead.as_ref().map_or(0, Bytes::len) as u64
+        self.rest.end.saturating_sub(self.rest.start) + self.ahead.as_ref().map_or(0, Bytes::len) as u64
     }
 
     /// Makes sure that the first block is there.
@@ -44,20 +45,24 @@ impl Reading {
         Ok(())
     }
 
-    /// The next block. One that cannot be read is the last one, and the body is given to nobody any more.
+    /// What is wanted of the next block. One that cannot be read is the last one, and the body is given to nobody any more.
     pub(in crate::cache) fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if let Some(ahead) = self.ahead.take() {
             return Poll::Ready(Some(Ok(ahead)));
         }
-        let read = match &mut self.waiting {
-            None if self.next == self.extent.blocks.len() => return Poll::Ready(None),
-            None => self.extent.read_now(self.next),
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let (next, before) = (self.rest.start / BLOCK as u64, self.rest.start % BLOCK as u64);
+        let next = usize::try_from(next).unwrap_or(usize::MAX);
+        let read = match &self.waiting {
+            None => self.extent.read_now(next),
             Some(_) => None,
         };
         let read = match read {
             Some(read) => read,
             None => {
-                let (extent, next) = (&self.extent, self.next);
+                let extent = &self.extent;
                 let waiting = self.waiting.get_or_insert_with(|| {
                     let extent = Arc::clone(extent);
                     spawn_blocking(move || extent.read(next))
@@ -67,13 +72,17 @@ impl Reading {
                 read.unwrap_or_else(|error| Err(io::Error::other(error)))
             }
         };
-        self.next += 1;
-        if let Err(error) = &read {
-            self.next = self.extent.blocks.len();
+        let wanted = read.inspect_err(|error| {
+            self.rest = 0..0;
             self.extent.damaged.store(true, Relaxed);
             self.extent.volume.writer.tell(error, "read");
-        }
-        Poll::Ready(Some(read))
+        });
+        Poll::Ready(Some(wanted.map(|mut block| {
+            let mut wanted = block.split_off(usize::try_from(before).unwrap_or(BLOCK).min(block.len()));
+            wanted.truncate(usize::try_from(self.left()).unwrap_or(BLOCK));
+            self.rest.start += wanted.len() as u64;
+            wanted
+        })))
     }
 }
 

@@ -36,7 +36,7 @@ impl Extent {
 }
 
 async fn read(extent: &Arc<Extent>) -> io::Result<Bytes> {
-    let mut reading = Reading::new(Arc::clone(extent));
+    let mut reading = Reading::new(Arc::clone(extent), 0..extent.len());
     let mut read = Vec::new();
     while let Some(piece) = poll_fn(|cx| reading.poll_block(cx)).await.transpose()? {
         read.extend(piece);
@@ -56,10 +56,28 @@ async fn what_was_written_is_read() {
 }
 
 #[tokio::test]
+async fn any_part_of_it_is_read() {
+    let disk = disk(8);
+    let body = body(3 * BLOCK + 9, 5);
+    let extent = written(&disk, &body).unwrap();
+    let edges = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK, 3 * BLOCK + 8, 3 * BLOCK + 9];
+    for (from, to) in edges.iter().flat_map(|from| edges.iter().map(move |to| (*from, *to))).filter(|(a, b)| a <= b) {
+        let mut reading = Reading::new(Arc::clone(&extent), from as u64..to as u64);
+        reading.begin().await.unwrap();
+        assert_eq!(reading.left(), (to - from) as u64);
+        let mut read = Vec::new();
+        while let Some(piece) = poll_fn(|cx| reading.poll_block(cx)).await.transpose().unwrap() {
+            read.extend(piece);
+        }
+        assert!(read == body[from..to], "{from}-{to}");
+    }
+}
+
+#[tokio::test]
 async fn its_beginning_can_be_had_ahead() {
     let disk = disk(8);
     let body = body(2 * BLOCK, 0);
-    let mut reading = Reading::new(written(&disk, &body).unwrap());
+    let mut reading = Reading::new(written(&disk, &body).unwrap(), 0..body.len() as u64);
     reading.begin().await.unwrap();
     assert_eq!(reading.left(), body.len() as u64);
     let first = poll_fn(|cx| reading.poll_block(cx)).await.unwrap().unwrap();

@@ -47,7 +47,7 @@ fn body(size: usize, seed: usize) -> Vec<u8> {
 /// What is given, and whether it is from disk. `None`: nothing is stored.
 async fn given(table: &Table, target: &str) -> Option<(Vec<u8>, bool)> {
     let Found::Usable(usable) = look_at(table, target) else { return None };
-    let mut sending = usable.entry.body.send();
+    let mut sending = usable.entry.body.send(0..usable.entry.body.len());
     sending.begin().await.ok()?;
     let mut given = Vec::new();
     while let Some(piece) = poll_fn(|cx| sending.poll_piece(cx, 1000)).await.transpose().ok()? {
