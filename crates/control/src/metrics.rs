@@ -67,6 +67,7 @@ pub const FAMILIES: &[Family] = &[
         "",
         "Requests to which a cache had the answer: they reached no instance, and count for no release.",
     ),
+    family("quarterdeck_cache_used_bytes", "gauge", "environment, service, on", "What a cache uses of the memory and the disk that it may use."),
     family(
         "quarterdeck_access_log_dropped_total",
         "counter",
@@ -113,6 +114,12 @@ pub fn text(state: &State, observed: &Observed, entries: u64) -> String {
         text.value("quarterdeck_limited_requests_total", "", proxy.limited as f64);
         text.value("quarterdeck_shed_requests_total", "", proxy.shed as f64);
         text.value("quarterdeck_cached_requests_total", "", proxy.cached as f64);
+        for cache in &proxy.caches {
+            for (on, used) in [("memory", cache.memory), ("disk", cache.disk)] {
+                let labels = format!("{},on=\"{on}\"", of_service(&cache.service));
+                text.value("quarterdeck_cache_used_bytes", &labels, used.0 as f64);
+            }
+        }
         text.value("quarterdeck_access_log_dropped_total", "", proxy.unwritten as f64);
         text.value("quarterdeck_unrouted_requests_total", "", proxy.unrouted as f64);
         text.value("quarterdeck_refused_requests_total", "", proxy.refused as f64);
@@ -372,6 +379,26 @@ mod tests {
             # HELP quarterdeck_connections Open client connections.
             # TYPE quarterdeck_connections gauge
             quarterdeck_connections 7
+        "##]].assert_eq(&some);
+    }
+
+    #[test]
+    fn caches_say_how_full_they_are() {
+        let mut b = Bench::with_shop();
+        let shop = model::CacheUse {
+            service: "shop".parse().unwrap(),
+            memory: model::Bytes(4096),
+            disk: model::Bytes::mib(3),
+        };
+        b.observed.take_report(ProxyReport { caches: vec![shop], ..ProxyReport::default() });
+        let text = text(&b.state, &b.observed, 12);
+        let some: String =
+            text.lines().filter(|line| line.contains("_cache_")).map(|line| format!("{line}\n")).collect();
+        expect![[r##"
+            # HELP quarterdeck_cache_used_bytes What a cache uses of the memory and the disk that it may use.
+            # TYPE quarterdeck_cache_used_bytes gauge
+            quarterdeck_cache_used_bytes{environment="production",service="shop",on="memory"} 4096
+            quarterdeck_cache_used_bytes{environment="production",service="shop",on="disk"} 3145728
         "##]].assert_eq(&some);
     }
 

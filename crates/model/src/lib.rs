@@ -45,7 +45,7 @@ pub use instance::{Exit, InstanceSeen, InstanceSpec, Phase};
 pub use latency::Latencies;
 pub use name::{EnvironmentName, NameError, RouteName, ServiceKey, ServiceName};
 pub use network::{Network, NotANetwork};
-pub use proxy_report::{ClosedAddress, InstanceTraffic, ProxyReport, ReleaseTraffic, RouteTraffic, Tally};
+pub use proxy_report::{CacheUse, ClosedAddress, InstanceTraffic, ProxyReport, ReleaseTraffic, RouteTraffic, Tally};
 pub use purge::Purge;
 pub use quantity::{Bytes, Ratio};
 pub use rate::Rate;

@@ -1,7 +1,9 @@
 //! What the data plane saw. All counts run from the start of the proxy process, so that a lost or repeated report does
 //! no harm: whoever wants a window subtracts two reports with the same `started`.
 
-use crate::{Certificate, ChangeId, Copies, Evidence, InstanceId, Latencies, ReleaseId, RouteName, ServiceKey, Time};
+use crate::{
+    Bytes, Certificate, ChangeId, Copies, Evidence, InstanceId, Latencies, ReleaseId, RouteName, ServiceKey, Time,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -56,6 +58,9 @@ pub struct ProxyReport {
     /// Requests that were answered from a cache: they reached no instance.
     #[serde(default)]
     pub cached: u64,
+    /// What the caches of all services hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<CacheUse>,
     /// Lines of the access log that were dropped because it could not be written as fast.
     #[serde(default)]
     pub unwritten: u64,
@@ -90,6 +95,17 @@ pub struct ReleaseTraffic {
 
 const fn is_none_waiting(waiting: &u64) -> bool {
     *waiting == 0
+}
+
+/// What the cache of one service holds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CacheUse {
+    /// Of which service.
+    pub service: ServiceKey,
+    /// How much memory is used of what it may use.
+    pub memory: Bytes,
+    /// Likewise of the disk.
+    pub disk: Bytes,
 }
 
 /// What became of the requests of the routes of one name.

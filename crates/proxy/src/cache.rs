@@ -315,6 +315,12 @@ impl Kept {
         Kept { cache, eras }
     }
 
+    /// How much is used of what may be: of memory, and of the disk.
+    pub(crate) fn used(&self) -> (Bytes, Bytes) {
+        let disk = self.cache.disk.as_ref().map_or(0, Disk::used);
+        (Bytes(self.cache.stores().map(Store::used).sum()), Bytes(disk))
+    }
+
     /// What there is for a request that is assigned to an arm of its service.
     pub(crate) fn look(&self, service: &Service, arm: usize, asking: &Asking<'_>, now: Instant) -> Found {
         let is_head = *asking.method == Method::HEAD;

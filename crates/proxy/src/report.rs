@@ -3,11 +3,12 @@
 use crate::{
     listen::Begins,
     shared::Shared,
+    table::Service,
     tally::{ThreadCounts, Use},
 };
 use model::{
-    InstanceTraffic, Latencies, ProxyReport, ReleaseId, ReleaseTraffic, RouteName, RouteTraffic, ServiceKey, Tally,
-    Time,
+    CacheUse, InstanceTraffic, Latencies, ProxyReport, ReleaseId, ReleaseTraffic, RouteName, RouteTraffic, ServiceKey,
+    Tally, Time,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,6 +51,11 @@ impl<K: Ord + Clone> Leaving<K> {
             Use::Over => now.duration_since(*seen) <= LINGER,
         }
     }
+}
+
+fn cache_use(service: &Service) -> Option<CacheUse> {
+    let (memory, disk) = service.cache.as_ref()?.used();
+    Some(CacheUse { service: service.key.clone(), memory, disk })
 }
 
 impl Reporter {
@@ -118,6 +124,7 @@ impl Reporter {
             limited: sum(|t| t.limited.get()),
             shed: sum(|t| t.shed.get()),
             cached: sum(|t| t.cached.get()),
+            caches: table.services.iter().filter_map(|service| cache_use(service)).collect(),
             unwritten: sum(|t| t.unwritten.get()),
             refused: sum(|t| t.refused.get()),
             connections: sum(|t| t.connections.get()),

@@ -308,6 +308,7 @@ impl DataPlane {
             routes: None,
             instances: instances.into_iter().map(traffic).collect(),
             evidence: self.evaluations.iter().map(|(change, (_, e))| (*change, self.evidence(*change, e))).collect(),
+            caches: Vec::new(),
             copies: self.copies.iter().map(|(change, copies)| (*change, copies.clone())).collect(),
             tripped: self.saved.tripped.iter().copied().collect(),
             unrouted: self.unrouted,

@@ -92,6 +92,12 @@ impl Disk {
         u64::from(self.volume.most) * BLOCK as u64 / 8
     }
 
+    /// How many bytes of the file are used.
+    pub(super) fn used(&self) -> u64 {
+        let blocks = self.volume.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        u64::from(blocks.fresh).saturating_sub(blocks.free.len() as u64) * BLOCK as u64
+    }
+
     /// A body that is still empty.
     pub(super) fn begin(&self) -> Extent {
         Extent { volume: Arc::clone(&self.volume), blocks: Vec::new(), len: 0, damaged: Arc::default() }

@@ -173,7 +173,7 @@ impl Store {
         lock(&self.parts[at])
     }
 
-    #[cfg(test)]
+    /// How many bytes are used, about.
     pub(crate) fn used(&self) -> u64 {
         self.parts.iter().map(|part| lock(part).used).sum()
     }

@@ -71,7 +71,9 @@ async fn something_large_is_given_from_disk() {
     assert_eq!(scene.headers()["content-range"], format!("bytes 1000000-1999999/{}", LARGE + 6));
     assert_eq!(whole(scene).await, (206, body[1_000_000..2_000_000].into()));
     assert_eq!(kitchen.asked(), asked);
-    rig.control.until("all are counted", |report| report.cached >= 5).await;
+    let report = rig.control.until("all are counted", |report| report.cached >= 5).await;
+    let used = &report.caches[0];
+    assert!(used.disk.0 >= LARGE as u64 && (1..100_000).contains(&used.memory.0), "{used:?}");
 }
 
 #[tokio::test]
