@@ -8,6 +8,20 @@ pub(crate) fn write(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     head.extend_from_slice(b"\r\n");
 }
 
+/// Adds a field whose value is a number.
+pub(crate) fn write_number(head: &mut Vec<u8>, name: &str, number: u64) {
+    let (mut digits, mut first, mut rest) = ([0; 20], 20, number);
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    write(head, name, &digits[first..]);
+}
+
 /// Whether a name, or what else ignores case, is the known one.
 pub(super) fn is(name: impl AsRef<[u8]>, known: &str) -> bool {
     name.as_ref().eq_ignore_ascii_case(known.as_bytes())
@@ -30,4 +44,18 @@ pub(super) fn is_hop_by_hop(name: &str) -> bool {
 /// The parts of a list.
 pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_people_write_them() {
+        for number in [0, 7, 10, 1024, 999_999, u64::MAX] {
+            let mut head = Vec::new();
+            write_number(&mut head, "n", number);
+            assert_eq!(head, format!("n: {number}\r\n").into_bytes());
+        }
+    }
 }

@@ -155,7 +155,9 @@ pub(super) fn is_plain(method: &str) -> bool {
 
 /// What a target may consist of without a doubt (RFC 3986).
 fn is_shown(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%[]|".contains(&byte)
+    matches!(byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
+        | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?' | b'%' | b'[' | b']' | b'|')
 }
 
 #[cfg(test)]

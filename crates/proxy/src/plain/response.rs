@@ -141,7 +141,7 @@ impl<'b> Answer<'b> {
             Framing::Chunked | Framing::UntilClose => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Framing::Length(_) | Framing::Empty => {
                 if let Some(length) = self.length() {
-                    field::write(&mut out, "content-length", length.to_string().as_bytes());
+                    field::write_number(&mut out, "content-length", length);
                 }
             }
         }
