@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// How many bytes a buffer holds: more than any head may have, and as much of a body as is read at a time.
 pub(crate) const SIZE: usize = 64 << 10;
 
+/// How much room there is before what is read: for a head that takes the place of a shorter one.
+const HEADROOM: usize = 512;
+
 /// How many are kept while nobody needs them.
 const MOST_SPARE: usize = 64;
 
@@ -32,8 +35,8 @@ impl Buffers {
     /// An empty one.
     pub(crate) fn take(self: &Rc<Buffers>) -> Buffer {
         let spare = self.0.borrow_mut().pop();
-        let bytes = spare.unwrap_or_else(|| vec![0; SIZE].into_boxed_slice());
-        Buffer { home: Rc::clone(self), bytes, from: 0, to: 0 }
+        let bytes = spare.unwrap_or_else(|| vec![0; HEADROOM + SIZE].into_boxed_slice());
+        Buffer { home: Rc::clone(self), bytes, from: HEADROOM, to: HEADROOM }
     }
 }
 
@@ -50,15 +53,26 @@ impl Buffer {
 
     /// Whether nothing more fits behind what it holds.
     pub(crate) fn is_full(&self) -> bool {
-        self.to == SIZE
+        self.to == self.bytes.len()
     }
 
     /// Lets go of its first bytes.
     pub(crate) fn consume(&mut self, count: usize) {
         self.from = (self.from + count).min(self.to);
         if self.is_empty() {
-            (self.from, self.to) = (0, 0);
+            (self.from, self.to) = (HEADROOM, HEADROOM);
         }
+    }
+
+    /// Puts these bytes before what it holds, so that both are sent as one. `false`: there is no room, and nothing is done.
+    pub(crate) fn put_before(&mut self, bytes: &[u8]) -> bool {
+        let from = self.from.checked_sub(bytes.len());
+        let Some((from, room)) = from.and_then(|from| Some((from, self.bytes.get_mut(from..self.from)?))) else {
+            return false;
+        };
+        room.copy_from_slice(bytes);
+        self.from = from;
+        true
     }
 
     /// Reads once. 0: the other side has closed, or nothing fits.
@@ -109,6 +123,21 @@ mod tests {
         assert_eq!(fill(&mut buffer, &vec![1; 2 * SIZE]), SIZE);
         assert!(buffer.is_full());
         assert_eq!(fill(&mut buffer, b"no more"), 0);
+    }
+
+    #[test]
+    fn what_is_put_before_takes_the_room_of_what_was_consumed() {
+        let buffers = Rc::new(Buffers::default());
+        let mut buffer = buffers.take();
+        fill(&mut buffer, b"head and body");
+        buffer.consume(9);
+        assert!(!buffer.put_before(&[b'-'; HEADROOM + 10]));
+        assert_eq!(buffer.filled(), b"body");
+        assert!(buffer.put_before(&[b'-'; HEADROOM + 9]));
+        assert_eq!(buffer.filled(), [&[b'-'; HEADROOM + 9][..], b"body"].concat());
+        assert!(!buffer.put_before(b"-"));
+        buffer.consume(2 * SIZE);
+        assert!(buffer.is_empty());
     }
 
     #[test]

@@ -125,13 +125,15 @@ async fn say(
         record.status(head.status.as_u16());
         record.sent(text.len());
     }
-    let mut out = Vec::with_capacity(512);
+    let mut out = Vec::with_capacity(1024);
     // A vector takes all that is written.
     let _ = write!(out, "HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, text.len());
     head.headers.iter().for_each(|(name, value)| field::write(&mut out, name.as_str(), value.as_bytes()));
     added.end(&mut out, Has::default());
-    let body = if to_head { &[] } else { &text[..] };
-    match side.send(patience, &mut [IoSlice::new(&out), IoSlice::new(body)]).await {
+    if !to_head {
+        out.extend_from_slice(&text);
+    }
+    match side.send(patience, &mut [IoSlice::new(&out)]).await {
         Ok(()) if added.closes => Next::Close,
         Ok(()) => Next::Request,
         Err(Gone) => Next::Cut,
