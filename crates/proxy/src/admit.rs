@@ -137,7 +137,8 @@ pub(crate) async fn admit(
             waiting = Some((held, worker.shared.changed.subscribe()));
             continue;
         };
-        if !lane.next_table(worker, arm, began, changed).await {
+        // Boxed: few requests wait, and all would have room for it.
+        if !Box::pin(lane.next_table(worker, arm, began, changed)).await {
             return Err(no_instance());
         }
     }

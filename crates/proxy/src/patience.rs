@@ -47,17 +47,17 @@ impl Patience {
         }
     }
 
-    /// Ready when something that comes from an instance may not be waited for any more: at `silent_at`, or when the instance
-    /// drains and it is time to depart.
+    /// Ready when something that comes from an instance may not be waited for any more: when it has been silent for too long, or
+    /// when the instance drains and it is time to depart.
     pub(crate) fn poll_overdue(
         &mut self,
         cx: &mut Context<'_>,
-        silent_at: Instant,
         upstream: &Upstream,
         departure: &mut Departure,
     ) -> Poll<Overdue> {
         loop {
             let now = Instant::now();
+            let silent_at = departure.silent_at(now);
             let leave_at = departure.from(upstream, now);
             if leave_at.is_some_and(|at| at <= now) {
                 return Poll::Ready(Overdue::Drained);
@@ -71,17 +71,30 @@ impl Patience {
     }
 }
 
-/// When something leaves an instance that drains.
+/// When something leaves an instance that is silent or drains.
 pub(crate) struct Departure {
     leaving: Leaving,
+    /// How long the instance may be silent.
+    limit: Duration,
+    /// Until when it may be, since something is waited for.
+    silent_at: Option<Instant>,
     /// The instance's deadline when it was looked at, and the moment that follows from it.
     set: Option<(Instant, Instant)>,
 }
 
 impl Departure {
     /// Of something that leaves so.
-    pub(crate) fn new(leaving: Leaving) -> Departure {
-        Departure { leaving, set: None }
+    pub(crate) fn new(leaving: Leaving, limit: Duration) -> Departure {
+        Departure { leaving, limit, silent_at: None, set: None }
+    }
+
+    /// What was waited for has come: what comes next has all the time again, from when it is waited for.
+    pub(crate) fn progress(&mut self) {
+        self.silent_at = None;
+    }
+
+    fn silent_at(&mut self, now: Instant) -> Instant {
+        *self.silent_at.get_or_insert_with(|| now + self.limit)
     }
 
     /// `None`: the instance does not drain.

@@ -143,6 +143,11 @@ impl Ticket {
 
     /// Counts how the request ended, and offers it to the guard. Later calls change nothing.
     pub(crate) fn settle(&mut self, outcome: Outcome) {
+        self.settle_at(outcome, Instant::now());
+    }
+
+    /// Likewise, when it is `now`.
+    pub(crate) fn settle_at(&mut self, outcome: Outcome, now: Instant) {
         if self.state == State::Settled {
             return;
         }
@@ -158,7 +163,7 @@ impl Ticket {
             record.settle(&self.lane, (self.arm, self.own), instance, outcome);
         }
         let Some(arm) = self.lane.arms.get(self.arm) else { return };
-        let latency_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let latency_us = u64::try_from(now.saturating_duration_since(self.began).as_micros()).unwrap_or(u64::MAX);
         arm.counts.endings.count(outcome, latency_us);
         if let Some(route) = self.lane.route(self.own) {
             route.endings.count(outcome, latency_us);
@@ -245,7 +250,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.settle(Outcome::Cancelled);
+        if self.state == State::Open {
+            self.settle(Outcome::Cancelled);
+        }
         if let Some(upstream) = self.upstream.take() {
             upstream.exit();
         }

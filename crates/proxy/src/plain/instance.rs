@@ -72,7 +72,8 @@ pub(super) async fn ask<T>(
         let reused = idle.is_some();
         let link = match idle {
             Some(link) => link,
-            None => match upstream.reach(&worker.shared.limits).await {
+            // Boxed: few requests need a new connection, and all would have room for it.
+            None => match Box::pin(upstream.reach(&worker.shared.limits)).await {
                 Ok(stream) => Link(stream),
                 Err(error) => {
                     tell_unreachable(worker, lane, upstream, &error);
@@ -128,16 +129,14 @@ async fn try_once<T>(
     patience: &mut Patience,
     asked: &Question<impl Fn(&Answer<'_>) -> T>,
 ) -> Result<Begun<T>, Failed> {
-    let mut departure = Departure::new(Leaving::Last);
-    let limit = bounds.response_timeout.value.duration();
-    let mut due = Instant::now() + limit;
+    let mut departure = Departure::new(Leaving::Last, bounds.response_timeout.value.duration());
     let mut rest = &asked.head[..];
     while !rest.is_empty() {
         let written = poll_fn(|cx| {
             if let Poll::Ready(written) = Pin::new(&mut link.0).poll_write(cx, rest) {
                 return Poll::Ready(Ok(written));
             }
-            patience.poll_overdue(cx, due, upstream, &mut departure).map(|overdue| Err(Failed::Overdue(overdue)))
+            patience.poll_overdue(cx, upstream, &mut departure).map(|overdue| Err(Failed::Overdue(overdue)))
         });
         match written.await? {
             Ok(count) if count > 0 => rest = rest.get(count..).unwrap_or_default(),
@@ -147,7 +146,7 @@ async fn try_once<T>(
             }
         }
     }
-    due = Instant::now() + limit;
+    departure.progress();
     let mut held: Option<Buffer> = None;
     let mut interim = 0;
     loop {
@@ -159,7 +158,7 @@ async fn try_once<T>(
             if !buffer.is_empty() {
                 held = Some(buffer);
             }
-            let overdue = ready!(patience.poll_overdue(cx, due, upstream, &mut departure));
+            let overdue = ready!(patience.poll_overdue(cx, upstream, &mut departure));
             Poll::Ready(Err(Failed::Overdue(overdue)))
         })
         .await?;

@@ -19,7 +19,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// A response whose head has gone on.
@@ -29,9 +29,6 @@ pub(super) struct Source {
     link: Option<Link>,
     pub(super) head: Head,
     pub(super) ticket: Ticket,
-    idle: Duration,
-    /// By when more must have come, while something is waited for.
-    silent_at: Option<Instant>,
     departure: Departure,
 }
 
@@ -86,8 +83,8 @@ impl Source {
             Leaving::Last
         };
         let idle = ticket.bounds().idle_timeout.value.duration();
-        let (worker, departure) = (Rc::clone(worker), Departure::new(leaving));
-        let source = Source { worker, link: Some(link), head, ticket, idle, silent_at: None, departure };
+        let (worker, departure) = (Rc::clone(worker), Departure::new(leaving, idle));
+        let source = Source { worker, link: Some(link), head, ticket, departure };
         (source, arrived, passed_on)
     }
 
@@ -103,20 +100,20 @@ impl Source {
             Poll::Ready(Err(_)) => Err(Broken::Reset),
             Poll::Pending => {
                 drop(buffer);
-                let silent_at = *self.silent_at.get_or_insert_with(|| Instant::now() + self.idle);
-                Err(Broken::Overdue(ready!(patience.poll_overdue(cx, silent_at, upstream, &mut self.departure))))
+                Err(Broken::Overdue(ready!(patience.poll_overdue(cx, upstream, &mut self.departure))))
             }
         };
-        self.silent_at = None;
+        self.departure.progress();
         Poll::Ready(more)
     }
 
     /// All of it has come. `clean`: and nothing else has.
     pub(super) fn finish(&mut self, clean: bool) {
-        self.ticket.settle(Outcome::Answered);
+        let now = Instant::now();
+        self.ticket.settle_at(Outcome::Answered, now);
         let kept = self.link.take().filter(|_| clean && self.head.keeps);
         if let (Some(link), Some(upstream)) = (kept, self.ticket.upstream()) {
-            upstream.keep_link(link, Instant::now());
+            upstream.keep_link(link, now);
         }
     }
 
