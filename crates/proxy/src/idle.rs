@@ -2,12 +2,12 @@
 //!
 //! A timer and a place among those who are told of an end would cost each of them more than all else that it is. So they are in a
 //! list, and one task looks through it now and then: for those that have waited for too long, and, when the proxy is being
-//! stopped, for all.
+//! stopped, for all. A connection keeps its place while it is busy, so that a request costs two marks in it and nothing else.
 
-use crate::patience::Patience;
 use slab::Slab;
 use std::{
     cell::RefCell,
+    rc::Rc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -15,93 +15,114 @@ use std::{
 /// How often is looked. So much later than at its time a connection is closed at most.
 pub(crate) const LOOK: Duration = Duration::from_millis(250);
 
-/// Why a connection waits no longer for a request.
+/// What a connection is told that waits for a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lapse {
+    /// It has been seen to wait, and may let go of what only the busy need.
+    Rest,
     /// None has come in time.
     Overdue,
     /// The proxy parts from its clients.
     Parting,
 }
 
-/// All that wait in one thread.
+/// All that wait in one thread, or have waited and will again.
 #[derive(Default)]
 pub(crate) struct Idle(RefCell<Slab<Waiting>>);
 
 struct Waiting {
     waker: Waker,
     due: Instant,
-    news: News,
+    state: State,
 }
 
-/// What a connection is told when it is woken.
+/// How a connection is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum News {
-    /// Nothing: it was not looked at yet.
+enum State {
+    /// It does not wait.
+    Busy,
+    /// It waits, and was not looked at yet.
     Fresh,
-    /// It has been seen to wait, and may let go of what only the busy need.
-    Rest,
-    /// It does not wait for a short time, and has let go.
+    /// It waits, and has let go of what only the busy need.
     Resting,
-    Over(Lapse),
+    /// It is to be told this.
+    Told(Lapse),
 }
 
-/// One connection's place among them, given up when it is dropped.
-pub(crate) struct Place<'a> {
-    idle: &'a Idle,
-    key: Option<usize>,
-    due: Instant,
+/// One connection's place among them, given up when it is dropped. Small: every connection has one.
+pub(crate) struct Place {
+    idle: Rc<Idle>,
+    key: usize,
 }
 
 impl Idle {
     /// A place for a connection that waits until `due`.
-    pub(crate) fn enter(&self, due: Instant) -> Place<'_> {
-        Place { idle: self, key: None, due }
+    pub(crate) fn enter(self: &Rc<Idle>, due: Instant) -> Place {
+        let waiting = Waiting { waker: Waker::noop().clone(), due, state: State::Fresh };
+        let key = self.0.borrow_mut().insert(waiting);
+        Place { idle: Rc::clone(self), key }
     }
 
-    /// Wakes those that have something to do. `parting`: that is all of them.
+    /// Wakes those that have something to do. `parting`: that is all that wait.
     pub(crate) fn look(&self, now: Instant, parting: bool) {
         for (_, waiting) in self.0.borrow_mut().iter_mut() {
-            waiting.news = match waiting.news {
-                News::Over(_) => continue,
-                News::Fresh | News::Rest | News::Resting if parting => News::Over(Lapse::Parting),
-                News::Fresh | News::Rest | News::Resting if waiting.due <= now => News::Over(Lapse::Overdue),
-                News::Fresh => News::Rest,
-                News::Rest | News::Resting => continue,
+            let waits_on = match waiting.state {
+                State::Busy | State::Told(Lapse::Overdue | Lapse::Parting) => continue,
+                State::Fresh => State::Told(Lapse::Rest),
+                told @ (State::Resting | State::Told(Lapse::Rest)) => told,
             };
+            let state = match waiting.due <= now {
+                _ if parting => State::Told(Lapse::Parting),
+                true => State::Told(Lapse::Overdue),
+                false => waits_on,
+            };
+            if waiting.state == state {
+                continue;
+            }
+            waiting.state = state;
             waiting.waker.wake_by_ref();
         }
     }
 }
 
-impl Place<'_> {
-    /// Ready when there is nothing to wait for any more. To be asked whenever nothing has come. One that has waited for
-    /// a while gives back the timer of its busy times.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, patience: &mut Patience) -> Poll<Lapse> {
+impl Place {
+    /// It waits again, until `due`.
+    pub(crate) fn wait(&self, due: Instant) {
+        if let Some(waiting) = self.idle.0.borrow_mut().get_mut(self.key) {
+            (waiting.due, waiting.state) = (due, State::Fresh);
+        }
+    }
+
+    /// What it has waited for is there.
+    pub(crate) fn leave(&self) {
+        if let Some(waiting) = self.idle.0.borrow_mut().get_mut(self.key) {
+            waiting.state = State::Busy;
+        }
+    }
+
+    /// It rests, and waits on: it is told so no more.
+    pub(crate) fn rest(&self) {
+        if let Some(waiting) = self.idle.0.borrow_mut().get_mut(self.key) {
+            waiting.state = State::Resting;
+        }
+    }
+
+    /// Ready when there is something to be told. To be asked whenever nothing has come.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Lapse> {
         let mut all = self.idle.0.borrow_mut();
-        let Some(waiting) = self.key.and_then(|key| all.get_mut(key)) else {
-            let waiting = Waiting { waker: cx.waker().clone(), due: self.due, news: News::Fresh };
-            self.key = Some(all.insert(waiting));
-            return Poll::Pending;
-        };
-        match waiting.news {
-            News::Over(lapse) => return Poll::Ready(lapse),
-            News::Rest => {
-                patience.rest();
-                waiting.news = News::Resting;
-            }
-            News::Fresh | News::Resting => {}
+        let Some(waiting) = all.get_mut(self.key) else { return Poll::Pending };
+        match waiting.state {
+            State::Told(lapse) => return Poll::Ready(lapse),
+            State::Busy | State::Fresh | State::Resting => {}
         }
         waiting.waker.clone_from(cx.waker());
         Poll::Pending
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.idle.0.borrow_mut().try_remove(key);
-        }
+        self.idle.0.borrow_mut().try_remove(self.key);
     }
 }
 
@@ -125,30 +146,42 @@ mod tests {
         }
     }
 
-    fn check(looks: &[(u64, bool)], expected: Poll<Lapse>, times: u32) {
-        let (idle, woken, now) = (Idle::default(), Arc::<Woken>::default(), Instant::now());
+    fn check(looks: &[(u64, bool)], expected: &[Lapse]) {
+        let (idle, woken, now) = (Rc::<Idle>::default(), Arc::<Woken>::default(), Instant::now());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
-        let mut patience = Patience::new();
-        let mut place = idle.enter(now + Duration::from_secs(10));
-        assert_eq!(place.poll(&mut cx, &mut patience), Poll::Pending);
-        let mut last = Poll::Pending;
+        let place = idle.enter(now);
+        // What it would have been told before it was busy is forgotten.
+        idle.look(now, true);
+        place.leave();
+        idle.look(now + Duration::from_secs(1), true);
+        place.wait(now + Duration::from_secs(10));
+        assert_eq!(place.poll(&mut cx), Poll::Pending);
+        let mut told = Vec::new();
         for (second, parting) in looks {
+            let before = woken.0.load(Relaxed);
             idle.look(now + Duration::from_secs(*second), *parting);
-            last = place.poll(&mut cx, &mut patience);
+            if woken.0.load(Relaxed) > before {
+                told.push(place.poll(&mut cx));
+                if told.last() == Some(&Poll::Ready(Lapse::Rest)) {
+                    place.rest();
+                    assert_eq!(place.poll(&mut cx), Poll::Pending);
+                }
+            }
         }
-        assert_eq!((last, woken.0.load(Relaxed)), (expected, times), "{looks:?}");
+        let expected: Vec<_> = expected.iter().map(|lapse| Poll::Ready(*lapse)).collect();
+        assert_eq!(told, expected, "{looks:?}");
         drop(place);
         assert!(idle.0.borrow().is_empty());
     }
 
     #[test]
     fn a_connection_is_woken_once_to_rest_and_once_at_its_end() {
-        check(&[], Poll::Pending, 0);
-        check(&[(1, false), (2, false), (9, false)], Poll::Pending, 1);
-        check(&[(1, false), (9, false), (10, false)], Poll::Ready(Lapse::Overdue), 2);
-        check(&[(10, false), (11, true)], Poll::Ready(Lapse::Overdue), 1);
-        check(&[(1, true)], Poll::Ready(Lapse::Parting), 1);
-        check(&[(1, false), (2, true), (3, true)], Poll::Ready(Lapse::Parting), 2);
+        check(&[], &[]);
+        check(&[(1, false), (2, false), (9, false)], &[Lapse::Rest]);
+        check(&[(1, false), (9, false), (10, false)], &[Lapse::Rest, Lapse::Overdue]);
+        check(&[(10, false), (11, true)], &[Lapse::Overdue]);
+        check(&[(1, true)], &[Lapse::Parting]);
+        check(&[(1, false), (2, true), (3, true)], &[Lapse::Rest, Lapse::Parting]);
     }
 }

@@ -27,11 +27,6 @@ impl Patience {
         Patience(None)
     }
 
-    /// Nothing is waited for in the near future.
-    pub(crate) fn rest(&mut self) {
-        self.0 = None;
-    }
-
     /// Ready when it is `due`. To be asked whenever what is waited for is pending.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
         let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due.into())));

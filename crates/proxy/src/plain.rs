@@ -29,43 +29,78 @@ mod source;
 
 use crate::{
     connection::{Client, by_hyper, linger},
+    idle::Place,
     patience::Patience,
     stream::Stream,
 };
 pub(crate) use body::Body;
 pub(crate) use parted::{Parted, answer};
 
-use client::{More, Side};
+use client::{More, Side, end};
 use exchange::{Next, exchange};
-use std::{future::poll_fn, rc::Rc, time::Instant};
+use std::{future::poll_fn, pin::Pin, rc::Rc, time::Instant};
 
 /// Answers plain requests, until one is not plain: hyper serves the rest then.
 ///
-/// No async function: one keeps a second place for each of its arguments, in every connection.
+/// What it is made of is what every connection holds, so only what outlasts a rest is part of it. No async function: one keeps a
+/// second place for each of its arguments.
 pub(crate) fn serve(client: Rc<Client>, stream: Stream) -> impl Future<Output = ()> {
-    let mut side = Side::new(&client, stream);
-    let mut patience = Patience::new();
-    let mut is_known = false;
+    // Browsers open connections that they never use.
+    let place = client.worker.idle.enter(Instant::now() + client.worker.shared.limits.head_time);
+    let mut side = Side::new(client, stream);
+    let mut pause = Pause::Long;
     async move {
-        let limits = &client.worker.shared.limits;
-        loop {
-            // Browsers open connections that they never use.
-            let time = if is_known { limits.keep_alive } else { limits.head_time };
-            let mut place = client.worker.idle.enter(Instant::now() + time);
-            match poll_fn(|cx| side.poll_more(cx, &mut patience, &mut place)).await {
-                More::Arrived => drop(place),
-                More::Nothing => return,
-                More::Unwanted => return Box::pin(side.end()).await,
-            }
-            match Box::pin(exchange(&client, &mut side, &mut patience)).await {
-                Next::Request => is_known = true,
-                Next::NotPlain(arrived) => {
-                    return Box::pin(by_hyper(Rc::clone(&client), side.stream, Some(arrived))).await;
+        let last: Pin<Box<dyn Future<Output = ()>>> = loop {
+            match poll_fn(|cx| side.poll_more(cx, &place)).await {
+                More::Arrived => {}
+                More::Rest => {
+                    place.rest();
+                    pause = Pause::Long;
+                    continue;
                 }
-                Next::Close if side.has_more() => return Box::pin(linger(side.stream)).await,
-                Next::Close => return Box::pin(side.end()).await,
+                More::Nothing => return,
+                More::Unwanted => break Box::pin(end(side.stream)),
+            }
+            match Box::pin(requests(&mut side, &place, pause)).await {
+                Next::Request => pause = Pause::Short,
+                Next::NotPlain(arrived) => break Box::pin(by_hyper(side.client, side.stream, Some(arrived))),
+                Next::Close if side.has_more() => break Box::pin(linger(side.stream)),
+                Next::Close => break Box::pin(end(side.stream)),
                 Next::Cut => return,
             }
+        };
+        drop(place);
+        last.await;
+    }
+}
+
+/// How long a connection has waited for a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pause {
+    /// As long as makes it rest, or for its first one.
+    Long,
+    /// Less.
+    Short,
+}
+
+/// Answers a request, and those that come soon after it when it has come soon after another itself. What they need is in a box
+/// until then: to make it anew for each of them would cost more, and to keep it for those that may not come would, too.
+async fn requests(side: &mut Side, place: &Place, pause: Pause) -> Next {
+    let mut patience = Patience::new();
+    loop {
+        place.leave();
+        match exchange(side, &mut patience).await {
+            Next::Request => place.wait(Instant::now() + side.client.worker.shared.limits.keep_alive),
+            last @ (Next::Close | Next::Cut | Next::NotPlain(_)) => return last,
+        }
+        if pause == Pause::Long {
+            return Next::Request;
+        }
+        match poll_fn(|cx| side.poll_more(cx, place)).await {
+            More::Arrived => {}
+            More::Nothing => return Next::Cut,
+            // Whoever asks again is told the same.
+            More::Rest | More::Unwanted => return Next::Request,
         }
     }
 }

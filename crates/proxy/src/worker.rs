@@ -69,7 +69,7 @@ pub(crate) struct Worker {
     pub(crate) handshakes_full: Quiet,
     pub(crate) handshakes_failed: Quiet,
     /// Its connections that wait for a request.
-    pub(crate) idle: Idle,
+    pub(crate) idle: Rc<Idle>,
     lanes: RefCell<Rc<Lanes>>,
     judged: RefCell<rtrb::Producer<Judged>>,
     held: Cell<u32>,
@@ -126,7 +126,7 @@ impl Worker {
             handshakes: Room::default(),
             handshakes_full: Quiet::default(),
             handshakes_failed: Quiet::default(),
-            idle: Idle::default(),
+            idle: Rc::default(),
             lanes: RefCell::default(),
             judged: RefCell::new(judged),
             held: Cell::new(0),

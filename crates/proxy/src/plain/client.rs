@@ -10,7 +10,7 @@ use crate::{
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -25,7 +25,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A client's socket, and what has arrived on it and was not looked at.
 pub(super) struct Side {
-    client: Rc<Client>,
+    pub(super) client: Rc<Client>,
     pub(super) stream: Stream,
     arrived: Option<Buffer>,
 }
@@ -39,6 +39,8 @@ pub(super) enum More {
     Nothing,
     /// Nothing so far, and nothing is wanted any more.
     Unwanted,
+    /// Nothing for a while: what only the busy need may be let go of.
+    Rest,
 }
 
 /// The client is gone, or takes nothing any more.
@@ -46,8 +48,8 @@ pub(super) enum More {
 pub(super) struct Gone;
 
 impl Side {
-    pub(super) fn new(client: &Rc<Client>, stream: Stream) -> Side {
-        Side { client: Rc::clone(client), stream, arrived: None }
+    pub(super) fn new(client: Rc<Client>, stream: Stream) -> Side {
+        Side { client, stream, arrived: None }
     }
 
     /// Whether something has arrived that was not looked at.
@@ -68,30 +70,27 @@ impl Side {
     }
 
     /// Ready when the beginning of a request is there, or when there is nothing to wait for any more.
-    pub(super) fn poll_more(
-        &mut self,
-        cx: &mut Context<'_>,
-        patience: &mut Patience,
-        place: &mut Place<'_>,
-    ) -> Poll<More> {
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>, place: &Place) -> Poll<More> {
         match self.poll_gone(cx) {
             Poll::Ready(Gone) => Poll::Ready(More::Nothing),
             Poll::Pending if self.has_more() => Poll::Ready(More::Arrived),
-            Poll::Pending => place.poll(cx, patience).map(|lapse| match lapse {
+            Poll::Pending => place.poll(cx).map(|lapse| match lapse {
+                Lapse::Rest => More::Rest,
                 Lapse::Overdue => More::Nothing,
                 Lapse::Parting => More::Unwanted,
             }),
         }
     }
 
-    /// Waits for something, unless the client goes away.
-    pub(super) async fn unless_gone<T>(&mut self, something: impl Future<Output = T>) -> Result<T, Gone> {
-        let mut something = pin!(something);
-        poll_fn(|cx| match something.as_mut().poll(cx) {
+    /// Waits for something, unless the client goes away. It is pinned where it is: moved here, it would take its room twice.
+    pub(super) fn unless_gone<T>(
+        &mut self,
+        mut something: Pin<&mut impl Future<Output = T>>,
+    ) -> impl Future<Output = Result<T, Gone>> {
+        poll_fn(move |cx| match something.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
             Poll::Pending => self.poll_gone(cx).map(Err),
         })
-        .await
     }
 
     /// Ready when the client has closed. What it sends meanwhile is kept: as much as a buffer holds; what has arrived already
@@ -150,12 +149,12 @@ impl Side {
         });
         flushed.await.map_err(|_| Gone)
     }
+}
 
-    /// Says that nothing more comes, where closing the socket does not say it.
-    pub(super) async fn end(&mut self) {
-        if self.stream.holds_back() {
-            // Whatever comes of it, the connection is closed next.
-            let _ = Box::pin(timeout(GOODBYE, self.stream.shutdown())).await;
-        }
+/// Says that nothing more comes, where closing the socket does not say it.
+pub(super) async fn end(mut stream: Stream) {
+    if stream.holds_back() {
+        // Whatever comes of it, the connection is closed next.
+        let _ = timeout(GOODBYE, stream.shutdown()).await;
     }
 }

@@ -25,6 +25,7 @@ use bytes::Bytes;
 use http::Response;
 use std::{
     io::{IoSlice, Write as _},
+    pin::pin,
     rc::Rc,
     time::Instant,
 };
@@ -41,33 +42,77 @@ pub(super) enum Next {
     NotPlain(Buffer),
 }
 
+/// A request that was understood.
+struct Order {
+    course: Course,
+    to_head: bool,
+    /// Whether the client wants no further answer on its connection.
+    closes: bool,
+}
+
 /// Who answers a request.
 enum Course {
     /// The release it is assigned to, which is sent this head.
     Assigned(Assigned, Vec<u8>),
-    /// We do.
-    Ours(Result<Response<Content>, Refusal>),
+    /// We do, and write it down.
+    Ours(Result<Response<Content>, Refusal>, Option<Box<Record>>),
 }
 
 /// Answers the request that has begun to arrive.
-pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mut Patience) -> Next {
-    let Some(mut arrived) = side.take() else { return Next::Cut };
+pub(super) async fn exchange(side: &mut Side, patience: &mut Patience) -> Next {
+    let client = Rc::clone(&side.client);
+    let Order { course, to_head, closes } = match order(&client, side).await {
+        Ok(order) => order,
+        Err(next) => return next,
+    };
+    let worker = &client.worker;
+    let (hsts, closes) = (client.hsts.as_deref(), closes || worker.is_leaving());
+    let ours = Added { edits: &edits::NONE, cookie: None, hsts, closes, dates: &worker.dates };
+    let (Assigned { mut ticket, arm, set_cookie, key, .. }, head) = match course {
+        Course::Assigned(assigned, head) => (assigned, head),
+        Course::Ours(answer, record) => {
+            return Box::pin(say(&client, side, patience, answer, to_head, &ours, record)).await;
+        }
+    };
+    let lane = Rc::clone(ticket.lane());
+    let added = Added { edits: &lane.service.response_edits, cookie: set_cookie.as_ref(), ..ours };
+    let asked = Question { head, to_head, pass_on: |answer: &Answer<'_>| answer.write(&added) };
+    let begun = {
+        let begins = pin!(ask(worker, &lane, (arm, key), &mut ticket, patience, &asked));
+        side.unless_gone(begins).await
+    };
+    match begun {
+        Ok(Ok(begun)) => Relay::new(worker, begun, ticket).run(side, patience, closes).await,
+        Ok(Err(refusal)) => Box::pin(say(&client, side, patience, Err(refusal), to_head, &ours, None)).await,
+        Err(Gone) => Next::Cut,
+    }
+}
+
+/// Understands the request that has begun to arrive, and finds out who answers it.
+///
+/// # Errors
+/// What becomes of the connection, when nobody is to.
+async fn order(client: &Rc<Client>, side: &mut Side) -> Result<Order, Next> {
+    let Some(mut arrived) = side.take() else { return Err(Next::Cut) };
     let began = Instant::now();
-    let Some(plain) = Plain::read(arrived.filled()) else { return Next::NotPlain(arrived) };
+    let Some(plain) = Plain::read(arrived.filled()) else { return Err(Next::NotPlain(arrived)) };
     let worker = &client.worker;
     if !worker.lanes().is_plain(&plain) {
-        return Next::NotPlain(arrived);
+        return Err(Next::NotPlain(arrived));
     }
     let (closes, to_head, length) = (plain.closes, plain.is_head(), plain.length);
     let origin = Origin::of(client, &plain);
     let mut record = Record::begin(client, &plain, "HTTP/1.1", &origin, began);
     let course = match elsewhere(worker, &origin, plain.host(), plain.target).transpose() {
-        Some(answer) => Course::Ours(answer),
+        Some(answer) => Course::Ours(answer, record),
         None => {
-            // What arrives behind the head is another request; the client is taken to be there until it is looked at.
-            let admitted = match arrived.filled().len() > length {
-                true => Ok(admit(client, &plain, &origin, began, &mut record).await),
-                false => side.unless_gone(admit(client, &plain, &origin, began, &mut record)).await,
+            let admitted = {
+                let admits = pin!(admit(client, &plain, &origin, began, &mut record));
+                // What arrives behind the head is another request; the client is taken to be there until it is looked at.
+                match arrived.filled().len() > length {
+                    true => Ok(admits.await),
+                    false => side.unless_gone(admits).await,
+                }
             };
             match admitted {
                 Ok(Ok(assigned)) => {
@@ -76,28 +121,14 @@ pub(super) async fn exchange(client: &Rc<Client>, side: &mut Side, patience: &mu
                     let head = plain.forwarded(target, &origin, &worker.random, edits);
                     Course::Assigned(assigned, head)
                 }
-                Ok(Err(refusal)) => Course::Ours(Err(refusal)),
-                Err(Gone) => return Next::Cut,
+                Ok(Err(refusal)) => Course::Ours(Err(refusal), record),
+                Err(Gone) => return Err(Next::Cut),
             }
         }
     };
     arrived.consume(length);
     side.give_back(arrived);
-
-    let (hsts, closes) = (client.hsts.as_deref(), closes || worker.is_leaving());
-    let ours = Added { edits: &edits::NONE, cookie: None, hsts, closes, dates: &worker.dates };
-    let (Assigned { mut ticket, arm, set_cookie, key, .. }, head) = match course {
-        Course::Assigned(assigned, head) => (assigned, head),
-        Course::Ours(answer) => return say(client, side, patience, answer, to_head, &ours, record).await,
-    };
-    let lane = Rc::clone(ticket.lane());
-    let added = Added { edits: &lane.service.response_edits, cookie: set_cookie.as_ref(), ..ours };
-    let asked = Question { head, to_head, pass_on: |answer: &Answer<'_>| answer.write(&added) };
-    match side.unless_gone(ask(worker, &lane, (arm, key), &mut ticket, patience, &asked)).await {
-        Ok(Ok(begun)) => Relay::new(worker, begun, ticket).run(side, patience, closes).await,
-        Ok(Err(refusal)) => say(client, side, patience, Err(refusal), to_head, &ours, None).await,
-        Err(Gone) => Next::Cut,
-    }
+    Ok(Order { course, to_head, closes })
 }
 
 /// Gives a client an answer of ours.
