@@ -5,6 +5,7 @@ use crate::{
     cache::{Collector, Sending},
     client_io::Busy,
     compress::Encoder,
+    headers::forward_trailers,
     lifeline::{Lifeline, Overdue},
     plain,
     streams::Stall,
@@ -124,6 +125,13 @@ impl Body for RequestBody {
         };
         match Pin::new(&mut upload.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
+                let frame = match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        forward_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                };
                 let size = frame.data_ref().map_or(0, |data| data.len() as u64);
                 let Some(left) = upload.left.checked_sub(size) else {
                     return upload.break_off(Stage::TooLarge, Broken::TooLarge);

@@ -49,8 +49,7 @@ pub(crate) fn forward_request(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    let said: Vec<HeaderName> = headers.keys().filter(|name| is_said_by_us(name.as_str())).cloned().collect();
-    said.iter().for_each(|name| drop(headers.remove(name)));
+    remove(headers, |name| is_said_by_us(name) || !origin.is_believed && is_claim(name));
     let address = HeaderValue::from_bytes(origin.address().as_bytes());
     headers.insert(&FORWARDED_FOR, address.unwrap_or(HeaderValue::from_static("unknown")));
     headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(origin.begins.scheme()));
@@ -66,14 +65,38 @@ pub(crate) fn forward_request(
     }
 }
 
+/// Makes the fields behind the body of a request, which some instances take for fields of its head, those of a request of ours.
+pub(crate) fn forward_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    remove(trailers, |name| is_said_by_us(name) || is_claim(name) || name == HOST || name == CONTENT_LENGTH);
+}
+
+fn remove(headers: &mut HeaderMap, gone: impl Fn(&str) -> bool) {
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| gone(name.as_str())).cloned().collect();
+    gone.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Whether a field says where a request came from in other words than ours. From clients it is not passed on: many instances believe
+/// it, some more than ours (`forwarded`, RFC 7239), and what a cache stores does not depend on it. From a proxy that is believed it is.
+pub(crate) fn is_claim(name: &str) -> bool {
+    const BEGINNING: &str = "x-forwarded-";
+    match name.len() {
+        9 => is_same(name, "forwarded") || is_same(name, "x-real-ip"),
+        13.. => name.get(..BEGINNING.len()).is_some_and(|beginning| is_same(beginning, BEGINNING)),
+        _ => false,
+    }
+}
+
+/// Whether a name is this one in any case, also where what reads requests as CGI does takes it for it: `_` is `-` there.
+fn is_same(name: &str, known: &str) -> bool {
+    let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a, *b) == (b'_', b'-');
+    name.len() == known.len() && name.as_bytes().iter().zip(known.as_bytes()).all(same)
+}
+
 /// Whether a field is one that instances are told by us, whatever clients say. Written with `_` it is the same one: what reads requests
 /// as CGI does cannot tell them apart. So are, written so, those that say where a request ends and whom it is for.
 pub(crate) fn is_said_by_us(name: &str) -> bool {
-    let is = |known: &HeaderName| {
-        let known = known.as_str().as_bytes();
-        let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a, *b) == (b'_', b'-');
-        name.len() == known.len() && name.as_bytes().iter().zip(known).all(same)
-    };
+    let is = |known: &HeaderName| is_same(name, known.as_str());
     // Most names are told by their length.
     matches!(name.len(), 8 | 11 | 14..=17)
         && ([&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &CLIENT_CERT, &CLIENT_CERT_CHAIN, &X_SHADOW]
@@ -225,6 +248,43 @@ mod tests {
         assert_eq!(headers["host"], "shop.test");
         let secured = forwarded_from(Begins::WithTls, &[("x-forwarded-proto", "http")]);
         assert_eq!(secured["x-forwarded-proto"], "https");
+    }
+
+    #[test]
+    fn what_a_client_claims_in_other_words_goes_no_further_unless_it_is_believed() {
+        let claims = [
+            ("forwarded", "for=6.6.6.6;host=evil"),
+            ("x-real-ip", "6.6.6.6"),
+            ("x_real_ip", "6.6.6.6"),
+            ("x-forwarded-port", "1"),
+            ("x_forwarded-scheme", "https"),
+            ("x-forwarded-user", "root"),
+        ];
+        let headers = forwarded(&claims);
+        assert!(claims.iter().all(|(name, _)| !headers.contains_key(*name)), "{headers:?}");
+        let mut headers = map(&claims);
+        let origin = Origin { is_believed: true, ..Origin::new("10.0.0.9".parse().unwrap(), Begins::InClear) };
+        forward_request(&mut headers, HeaderValue::from_static("h"), &origin, None, &Random::new(Some(1)));
+        assert!(claims.iter().all(|(name, _)| headers.contains_key(*name)), "{headers:?}");
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
+        for name in ["x-forwarded", "forwarded-for", "x-real-ips", "x-forwards-to-x", "forwarder"] {
+            assert!(!is_claim(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_only_a_head_says() {
+        let mut trailers = map(&[
+            ("x-forwarded-for", "6.6.6.6"),
+            ("client-cert", ":AA==:"),
+            ("forwarded", "for=6.6.6.6"),
+            ("host", "evil"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("x-sum", "42"),
+        ]);
+        forward_trailers(&mut trailers);
+        assert_eq!(trailers, map(&[("x-sum", "42")]));
     }
 
     #[test]

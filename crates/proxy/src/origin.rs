@@ -30,6 +30,8 @@ pub(crate) struct Origin {
     pub(crate) ip: IpAddr,
     /// How its connection to the first of us began.
     pub(crate) begins: Begins,
+    /// Whether a proxy that is believed says so: what else it says about where a request came from is passed on.
+    pub(crate) is_believed: bool,
     /// The certificate that it has shown, as instances are told it.
     pub(crate) certificate: Option<Box<HeaderValue>>,
 }
@@ -74,7 +76,7 @@ impl Address {
 impl Origin {
     /// Of whatever comes on a connection.
     pub(crate) fn new(ip: IpAddr, begins: Begins) -> Origin {
-        Origin { ip, begins, certificate: None }
+        Origin { ip, begins, is_believed: false, certificate: None }
     }
 
     /// The client's address as instances are told it.
@@ -105,7 +107,7 @@ impl Origin {
         };
         let said: Vec<&[u8]> = request.fields(&FORWARDED_FOR).collect();
         let ip = believed(&said, &settings).unwrap_or(client.origin.ip);
-        Cow::Owned(Origin::new(ip, begins))
+        Cow::Owned(Origin { is_believed: true, ..Origin::new(ip, begins) })
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     body::Content,
     edits::Edits,
-    headers::{is_said_by_us, traceparent},
+    headers::{is_claim, is_said_by_us, traceparent},
     lane::Lane,
     origin::Origin,
     patience::Patience,
@@ -52,7 +52,8 @@ impl Parted<'_> {
         let asked = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let room = headers.len() * 64;
         let mut out = request::begin(request.method().as_str(), rewritten.unwrap_or(asked), host.as_bytes(), room);
-        let goes_on = |name: &str| !is_hop_by_hop(name) && !is_said_by_us(name) && !edits.concern(name);
+        let is_told = |name: &str| !is_said_by_us(name) && (origin.is_believed || !is_claim(name));
+        let goes_on = |name: &str| !is_hop_by_hop(name) && is_told(name) && !edits.concern(name);
         for (name, value) in headers.iter().filter(|(name, _)| **name != HOST && **name != COOKIE) {
             if goes_on(name.as_str()) {
                 field::write(&mut out, name.as_str(), value.as_bytes());

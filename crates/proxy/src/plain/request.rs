@@ -9,7 +9,7 @@ use crate::{
     admit::Asked,
     assign::Random,
     edits::Edits,
-    headers::{is_host, is_said_by_us, traceparent},
+    headers::{is_claim, is_host, is_said_by_us, traceparent},
     origin::Origin,
 };
 use http::HeaderName;
@@ -25,7 +25,7 @@ pub(crate) struct Plain<'b> {
     /// The path and what follows it.
     pub(crate) target: &'b str,
     host: &'b [u8],
-    /// Those that an instance is sent as they are.
+    /// Those that an instance is sent as they are, if it may be told them at all.
     fields: Vec<Header<'b>>,
     /// What it says about who forwarded it.
     forwarding: Vec<Header<'b>>,
@@ -91,7 +91,8 @@ impl<'b> Plain<'b> {
     /// The head as an instance is sent it, for this path and query.
     pub(crate) fn forwarded(&self, target: &str, origin: &Origin, random: &Random, edits: &Edits) -> Vec<u8> {
         let mut head = begin(self.method, target, self.host, self.length);
-        let kept = self.fields.iter().filter(|field| !edits.concern(field.name));
+        let goes_on = |name: &str| (origin.is_believed || !is_claim(name)) && !edits.concern(name);
+        let kept = self.fields.iter().filter(|field| goes_on(field.name));
         kept.for_each(|field| field::write(&mut head, field.name, field.value));
         let trace = if self.traced { None } else { Some(traceparent(random)) };
         end(&mut head, self.host, origin, trace, edits);

@@ -70,14 +70,14 @@ fn whatever_could_mean_something_else_is_not() {
 fn an_instance_is_sent_what_concerns_it_and_what_we_know() {
     let head = forwarded(
         "GET /a?b HTTP/1.1\nhost: Shop.test\r\nKeep-Alive: 5\r\nX-Forwarded-For: 127.0.0.1\r\nx-forwarded-proto: https\r\n\
-         X-Forwarded-Host: evil\r\nX-Forwarded-Other: kept\r\nProxy-Connection: close\r\nProxy-Authorization: secret\r\n\
+         X-Forwarded-Host: evil\r\nX-Forwarded-Other: evil\r\nForwarded: host=evil\r\nX-Forward: kept\r\nProxy-Connection: close\r\nProxy-Authorization: secret\r\n\
          Accept: \t */* \r\nX-Empty:\r\nConnection: close\r\n\r\n",
     );
     let (ours, trace) = head.split_once("traceparent: 00-").unwrap();
     expect_test::expect![[r#"
         GET /a?b HTTP/1.1
         host: Shop.test
-        X-Forwarded-Other: kept
+        X-Forward: kept
         Accept: */*
         X-Empty: 
         x-forwarded-for: 10.0.0.9
