@@ -93,6 +93,23 @@ fn is_same(name: &str, known: &str) -> bool {
     name.len() == known.len() && name.as_bytes().iter().zip(known.as_bytes()).all(same)
 }
 
+/// Fields by which many frameworks take a request for one of another method or address.
+const DISGUISES: [&str; 5] =
+    ["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
+
+/// Whether an instance may see another request than a client's fields show: some of them are taken out on the way because `connection`
+/// names them, or one is to stand in the place of its method or address.
+pub(crate) fn is_disguised(headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(CONNECTION).iter().flat_map(tokens);
+    let is_usual = |token: &[u8]| ["keep-alive", "close", "te", "upgrade"].iter().any(|usual| is(token, usual));
+    let is_disguise = |name: &HeaderName| DISGUISES.iter().any(|disguise| is_same(name.as_str(), disguise));
+    named.any(|token| !is_usual(token)) || headers.keys().any(is_disguise)
+}
+
+fn is(token: &[u8], known: &str) -> bool {
+    token.eq_ignore_ascii_case(known.as_bytes())
+}
+
 /// Whether a field is one that instances are told by us, whatever clients say. Written with `_` it is the same one: what reads requests
 /// as CGI does cannot tell them apart. So are, written so, those that say where a request ends and whom it is for.
 pub(crate) fn is_said_by_us(name: &str) -> bool {

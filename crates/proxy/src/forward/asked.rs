@@ -3,7 +3,7 @@
 use crate::{
     admit::Asked,
     cache::{Asking, Found, Why},
-    headers::is_host,
+    headers::{is_disguised, is_host},
     lane::Lane,
     origin::Origin,
     refusal::Refusal,
@@ -49,8 +49,10 @@ impl Asked for Whole<'_> {
 
     fn look(&self, lane: &Lane, arm: usize, origin: &Origin, rewritten: Option<&str>) -> Option<Found> {
         let kept = lane.service.cache.as_ref()?;
-        // What is said to somebody who has shown who they are is for nobody else, and nobody else's is for them.
-        if origin.certificate.is_some() && self.request.method().is_safe() {
+        // What is said to somebody who has shown who they are is for nobody else, and nobody else's is for them. What an instance may
+        // take for something else than it is stored under would be given to those who ask for that.
+        let is_own = origin.certificate.is_some() || is_disguised(self.request.headers());
+        if is_own && self.request.method().is_safe() {
             return Some(Found::Nothing(Why::Bypass));
         }
         let asking = Asking {

@@ -114,6 +114,28 @@ async fn what_is_for_one_client_is_given_to_no_other() {
 }
 
 #[tokio::test]
+async fn what_an_instance_may_take_for_another_request_is_neither_kept_nor_answered_from_what_is() {
+    let kitchen = kitchen("dish").await;
+    kitchen.serves(&[("cache-control", "max-age=600"), ("vary", "accept-language")]);
+    let rig = before(&kitchen).await;
+    let speaking = || Request::get("/").header("accept-language", "de");
+    for (name, value) in [
+        ("connection", "accept-language"),
+        ("connection", "keep-alive, X-Anything"),
+        ("x-http-method-override", "DELETE"),
+        ("x_original-url", "/admin"),
+        ("x-rewrite-url", "/admin"),
+    ] {
+        let (_, said, _) = asked(&rig, speaking().header(name, value)).await;
+        assert_eq!(said, "quarterdeck; fwd=bypass", "{name}: {value}");
+    }
+    assert_eq!(asked(&rig, speaking()).await, (200, "quarterdeck; fwd=miss".into(), "dish 6".into()));
+    let (_, said, body) = asked(&rig, speaking().header("connection", "close, TE")).await;
+    assert!(is_hit(&said) && body == "dish 6", "{said} {body}");
+    assert_eq!(asked(&rig, speaking().header("x-http-method", "PUT")).await.2, "dish 7");
+}
+
+#[tokio::test]
 async fn a_response_is_given_to_those_who_ask_as_its_client_did() {
     let kitchen = kitchen("dish").await;
     kitchen.serves(&[("cache-control", "max-age=600"), ("vary", "Accept-Language")]);
