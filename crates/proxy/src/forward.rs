@@ -247,6 +247,17 @@ pub(crate) struct Sent {
     pub(crate) ticket: Ticket,
 }
 
+impl Sent {
+    /// Refused where it is not clear where the response ends, as plain ones are.
+    fn begun(mut response: Response<Incoming>, connection: Connection, mut ticket: Ticket) -> Result<Sent, Refusal> {
+        if headers::frame_response(response.version(), response.headers_mut()).is_err() {
+            ticket.settle(Outcome::Reset);
+            return Err(Refusal::Reset(ticket.lane().service.key.clone()));
+        }
+        Ok(Sent { response, connection, ticket })
+    }
+}
+
 /// Sends a request until a response begins, at most [`TRIES`] times.
 pub(crate) async fn send(
     worker: &Rc<Worker>,
@@ -294,11 +305,11 @@ pub(crate) async fn send(
             Raced::First(ended) => ended,
             Raced::Second(Won { response, connection, visit }) => {
                 ticket.enter(visit.upstream());
-                return Ok(Sent { response, connection, ticket });
+                return Sent::begun(response, connection, ticket);
             }
         };
         let mut failed = match ended {
-            Ok(Ok(response)) => return Ok(Sent { response, connection, ticket }),
+            Ok(Ok(response)) => return Sent::begun(response, connection, ticket),
             Ok(Err(failed)) => failed,
             Err(Overdue::Silent) => {
                 return Err(ticket.silent());

@@ -10,7 +10,7 @@ use crate::{
     shadow::X_SHADOW,
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue, Version,
     header::{
         CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
         TRANSFER_ENCODING, UPGRADE,
@@ -48,6 +48,12 @@ pub(crate) fn forward_request(
     if let Some(protocol) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
+    }
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
+        && let Some(length) = headers.get(CONTENT_LENGTH).cloned()
+    {
+        // They are all the same; whoever counts them may take it for something else.
+        headers.insert(CONTENT_LENGTH, length);
     }
     remove(headers, |name| is_said_by_us(name) || !origin.is_believed && is_claim(name));
     let address = HeaderValue::from_bytes(origin.address().as_bytes());
@@ -130,6 +136,41 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     {
         headers.insert(COOKIE, joined);
     }
+}
+
+/// It is not clear where a response ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Unclear;
+
+/// Makes what an instance says of where its response ends one thing said once, as it was understood. Chunks go before a length
+/// (RFC 9112, section 6.3), and another coding than chunks was not understood.
+///
+/// # Errors
+/// When it says several things.
+pub(crate) fn frame_response(version: Version, headers: &mut HeaderMap) -> Result<(), Unclear> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) if is(coding.as_bytes(), "chunked") && version == Version::HTTP_11 => {
+            headers.remove(CONTENT_LENGTH);
+            return Ok(());
+        }
+        (Some(_), _) => return Err(Unclear),
+        (None, _) => {}
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next().cloned() else { return Ok(()) };
+    let is_number = !first.is_empty() && first.as_bytes().iter().all(u8::is_ascii_digit);
+    let mut is_told_again = false;
+    for other in lengths {
+        is_told_again = true;
+        if *other != first {
+            return Err(Unclear);
+        }
+    }
+    if is_told_again {
+        headers.insert(CONTENT_LENGTH, first);
+    }
+    if is_number { Ok(()) } else { Err(Unclear) }
 }
 
 /// Makes the fields of an instance's response those of a response of ours.
@@ -227,6 +268,7 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("expect", "100-continue"),
             ("content-length", "5"),
+            ("content-length", "5"),
             ("accept", "*/*"),
         ]);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
@@ -245,6 +287,7 @@ mod tests {
             ]
         );
         assert_eq!(headers["te"], "trailers");
+        assert_eq!(headers.get_all("content-length").iter().count(), 1);
     }
 
     #[test]
@@ -302,6 +345,24 @@ mod tests {
         ]);
         forward_trailers(&mut trailers);
         assert_eq!(trailers, map(&[("x-sum", "42")]));
+    }
+
+    #[test]
+    fn where_a_response_ends_is_said_once() {
+        let framed = |pairs: &[(&str, &str)]| {
+            let mut headers = map(pairs);
+            frame_response(Version::HTTP_11, &mut headers).map(|()| headers)
+        };
+        let (five, six, chunked) = (("content-length", "5"), ("content-length", "6"), ("transfer-encoding", "Chunked"));
+        assert_eq!(framed(&[five, five]), Ok(map(&[five])));
+        assert_eq!(framed(&[five, chunked, six]), Ok(map(&[chunked])));
+        assert_eq!(framed(&[("x", "1")]), Ok(map(&[("x", "1")])));
+        for unclear in [&[five, six][..], &[("content-length", "5, 5")], &[("content-length", "")], &[chunked, chunked]]
+        {
+            assert_eq!(framed(unclear), Err(Unclear), "{unclear:?}");
+        }
+        assert_eq!(framed(&[("transfer-encoding", "gzip, chunked")]), Err(Unclear));
+        assert_eq!(frame_response(Version::HTTP_10, &mut map(&[chunked])), Err(Unclear));
     }
 
     #[test]

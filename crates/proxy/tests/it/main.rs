@@ -9,6 +9,7 @@ mod unix;
 mod upstream;
 
 mod acme;
+mod answers;
 mod caching;
 mod caching_on_disk;
 mod client_certificates;
