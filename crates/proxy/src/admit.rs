@@ -11,7 +11,7 @@ use crate::{
     lane::{Lane, Lanes},
     origin::Origin,
     refusal::Refusal,
-    table::{Hashed, Key, Route, Way},
+    table::{Hashed, Key, Route, Way, spelling::leads_elsewhere},
     tally::Outcome,
     ticket::{Bet, Ticket},
     worker::Worker,
@@ -145,6 +145,10 @@ pub(crate) async fn admit(
 }
 
 fn find<'a>(lanes: &'a Lanes, request: &impl Asked) -> Result<(&'a Rc<Lane>, &'a Route), Refusal> {
+    // It would be carried by the route of one path, and mean another one to its instance.
+    if leads_elsewhere(request.path()) {
+        return Err(Refusal::BadPath);
+    }
     lanes.find(request).ok_or_else(|| match lanes.table.services.is_empty() {
         true => Refusal::NoTable,
         false => Refusal::no_route(request.host(), request.path()),

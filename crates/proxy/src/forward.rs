@@ -50,7 +50,7 @@ use crate::{
     websocket,
     worker::Worker,
 };
-use asked::{Whole, has_unknown_coding, host};
+use asked::{Whole, has_target, has_unknown_coding, host};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{
@@ -107,7 +107,12 @@ pub(crate) async fn serve(
 pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
     let counts = &client.worker.counts;
     match refusal {
-        Refusal::BadHost | Refusal::Connect | Refusal::Coding | Refusal::Stranger(_) => counts.refused.increment(),
+        Refusal::BadHost
+        | Refusal::BadTarget
+        | Refusal::BadPath
+        | Refusal::Connect
+        | Refusal::Coding
+        | Refusal::Stranger(_) => counts.refused.increment(),
         Refusal::TooLarge(..) | Refusal::TooSlow => {
             client.answered_early.set(true);
             counts.refused.increment();
@@ -141,6 +146,9 @@ async fn carry(
     }
     if has_unknown_coding(&request) {
         return Err(Refusal::Coding);
+    }
+    if !has_target(&request) {
+        return Err(Refusal::BadTarget);
     }
     let host = host(&request)?;
     let asked = Whole { request: &request, host: &host };

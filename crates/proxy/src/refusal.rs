@@ -14,6 +14,14 @@ use std::fmt;
 pub(crate) enum Refusal {
     #[error("This request has no single, valid host. Send one Host header.")]
     BadHost,
+    #[error(
+        "This request names nothing that can be asked for: neither a path that begins with /, nor a whole address."
+    )]
+    BadTarget,
+    #[error(
+        "The path of this request has a segment that is `.` or `..`, in whatever spelling. Send the path that it leads to."
+    )]
+    BadPath,
     #[error("CONNECT is not offered here: this server answers requests for its own services only.")]
     Connect,
     #[error("This request body has a transfer coding that is not known here. Send it in chunks, or with its length.")]
@@ -108,6 +116,8 @@ impl Refusal {
             Refusal::Busy(_, on) => ("concurrency", on),
             Refusal::Timeout(_, on, _) => ("response_timeout", on),
             Refusal::BadHost
+            | Refusal::BadTarget
+            | Refusal::BadPath
             | Refusal::Connect
             | Refusal::Coding
             | Refusal::TooSlow
@@ -129,7 +139,7 @@ impl Refusal {
 
     fn status(&self) -> StatusCode {
         match self {
-            Refusal::BadHost | Refusal::BadBody => StatusCode::BAD_REQUEST,
+            Refusal::BadHost | Refusal::BadTarget | Refusal::BadPath | Refusal::BadBody => StatusCode::BAD_REQUEST,
             Refusal::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Coding => StatusCode::NOT_IMPLEMENTED,
             Refusal::TooLarge(..) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -7,6 +7,7 @@
 mod bounds;
 mod paths;
 pub(crate) mod route;
+pub(crate) mod spelling;
 
 pub(crate) use bounds::{Bounds, By};
 pub(crate) use route::{Route, Way};
@@ -28,6 +29,7 @@ use model::{
 use paths::Paths;
 use regex::bytes::Regex;
 use route::ready;
+use spelling::spelled;
 use std::{collections::HashMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 /// The longest host name that can match: DNS allows no longer one.
@@ -192,10 +194,11 @@ impl Table {
         made
     }
 
-    /// The route of a request, by its host (with or without a port, in any case), its path, and what else routes ask for; with the
-    /// position of its service.
+    /// The route of a request, by its host (with or without a port, in any case), its path in any spelling, and what else routes ask
+    /// for; with the position of its service.
     pub(crate) fn find(&self, request: &impl Asked) -> Option<(usize, &Route)> {
-        let (host, path) = (request.host(), request.path().as_bytes());
+        let (host, path) = (request.host(), spelled(request.path()));
+        let path = path.as_bytes();
         let named = || {
             let host = bare_host(host);
             let mut lower = [0; MAX_HOST];

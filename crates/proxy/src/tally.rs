@@ -123,6 +123,8 @@ impl RouteCounts {
             | Refusal::Stranger(_)
             | Refusal::NoRelease(_)
             | Refusal::BadHost
+            | Refusal::BadTarget
+            | Refusal::BadPath
             | Refusal::Connect
             | Refusal::Coding
             | Refusal::TooSlow

@@ -9,7 +9,7 @@ use crate::{
     refusal::Refusal,
 };
 use http::{
-    HeaderName, HeaderValue, Request, Version,
+    HeaderName, HeaderValue, Method, Request, Version,
     header::{HOST, TRANSFER_ENCODING},
     uri::PathAndQuery,
 };
@@ -81,6 +81,15 @@ pub(super) fn host(request: &Request<Incoming>) -> Result<HeaderValue, Refusal> 
         (None, _) if request.version() < Version::HTTP_11 => Ok(HeaderValue::from_static("")),
         (None, _) | (Some(_), _) => Err(Refusal::BadHost),
     }
+}
+
+/// Whether it says what is asked for: a path, a whole address, or `*` where that is all of the server. Not an authority alone, which is
+/// for `CONNECT` only (RFC 9112, section 3.2.3): whoever stands before us takes the `Host` for whom it is for.
+pub(super) fn has_target(request: &Request<Incoming>) -> bool {
+    let uri = request.uri();
+    let is_whole = uri.authority().is_none() || uri.scheme().is_some();
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    is_whole && (target.starts_with('/') || target == "*" && *request.method() == Method::OPTIONS)
 }
 
 /// Whether a body is encoded in another way than in chunks: an instance would be told of the chunks only.

@@ -36,7 +36,8 @@ fn origin_form(head: &mut request::Parts, rewritten: Option<String>) {
     if let Some(uri) = rewritten.and_then(|target| Uri::try_from(target).ok()) {
         head.uri = uri;
     } else if head.uri.authority().is_some() {
-        let path = head.uri.path_and_query().cloned();
+        // A path of which nothing is left but its fragment is the root.
+        let path = head.uri.path_and_query().filter(|path| path.as_str() != "/").cloned();
         head.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     }
 }

@@ -1,6 +1,6 @@
 //! The routes of one host, by their paths. Pure.
 
-use super::route::Route;
+use super::{route::Route, spelling::spelled};
 use crate::admit::Asked;
 use model::PathIs;
 use regex::bytes::Regex;
@@ -26,8 +26,9 @@ impl Paths {
     pub(super) fn add(&mut self, path: &str, path_is: PathIs, like: Option<Regex>, route: Route) {
         let at = match path_is {
             PathIs::Pattern => return self.patterns.extend(like.map(|like| (like, route))),
-            PathIs::Exact => self.exact.entry(path.as_bytes().into()).or_default(),
+            PathIs::Exact => self.exact.entry(spelled(path).as_bytes().into()).or_default(),
             PathIs::Prefix => {
+                let path = spelled(path);
                 let prefix = path.trim_end_matches('/').as_bytes();
                 self.longest = self.longest.max(prefix.len());
                 self.prefixes.entry(prefix.into()).or_default()
@@ -38,7 +39,7 @@ impl Paths {
         at.insert(place, route);
     }
 
-    /// The route of a request.
+    /// The route of a request of this path, as it is [`spelled`] best. Patterns are tried on what its client has sent, too.
     pub(super) fn find(&self, path: &[u8], request: &impl Asked) -> Option<&Route> {
         let fits = |route: &&Route| route.fits(request);
         if !self.exact.is_empty()
@@ -47,7 +48,9 @@ impl Paths {
             return Some(route);
         }
         if path.len() <= MOST_PATTERN {
-            let mut patterns = self.patterns.iter().filter(|(like, _)| like.is_match(path)).map(|(_, route)| route);
+            let sent = Some(request.path().as_bytes()).filter(|sent| *sent != path);
+            let is_like = |like: &Regex| like.is_match(path) || sent.is_some_and(|sent| like.is_match(sent));
+            let mut patterns = self.patterns.iter().filter(|(like, _)| is_like(like)).map(|(_, route)| route);
             if let Some(route) = patterns.find(fits) {
                 return Some(route);
             }

@@ -1,5 +1,6 @@
 //! One route, ready: whether a request fits it, and what becomes of the request then. Pure.
 
+use super::spelling::spelled;
 use crate::admit::Asked;
 use http::{HeaderName, HeaderValue, StatusCode};
 use model::{PathIs, RouteMatch, Then, pattern};
@@ -47,7 +48,7 @@ impl Route {
         let rewriter = |to: &str| Rewriter {
             to: to.into(),
             matched: match (wanted.path_is, like) {
-                (PathIs::Prefix, _) => Matched::Prefix(wanted.path.trim_end_matches('/').len()),
+                (PathIs::Prefix, _) => Matched::Prefix(spelled(&wanted.path).trim_end_matches('/').into()),
                 (PathIs::Pattern, Some(like)) => Matched::Pattern(like.clone()),
                 (PathIs::Exact | PathIs::Pattern, _) => Matched::Whole,
             },
@@ -98,8 +99,8 @@ struct Rewriter {
 
 /// What a route has matched.
 enum Matched {
-    /// So many bytes at the beginning of the path.
-    Prefix(usize),
+    /// This at the beginning of the path, however it was spelled.
+    Prefix(Box<str>),
     /// All of it.
     Whole,
     /// What this matches.
@@ -111,14 +112,27 @@ impl Rewriter {
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
         let mut made = match &self.matched {
             Matched::Whole => self.to.to_string(),
-            Matched::Prefix(length) => match path.get(*length..).unwrap_or_default() {
-                "" => self.to.to_string(),
-                rest => format!("{}{rest}", self.to.trim_end_matches('/')),
-            },
+            Matched::Prefix(prefix) => {
+                // As it was sent, as far as that begins with what was matched.
+                let is_rest = |rest: &&str| rest.is_empty() || rest.starts_with('/') || prefix.is_empty();
+                let respelled;
+                let rest = match path.strip_prefix(&**prefix).filter(is_rest) {
+                    Some(rest) => rest,
+                    None => {
+                        respelled = spelled(path);
+                        respelled.get(prefix.len()..).unwrap_or_default()
+                    }
+                };
+                match rest {
+                    "" => self.to.to_string(),
+                    rest => format!("{}{rest}", self.to.trim_end_matches('/')),
+                }
+            }
             Matched::Pattern(like) => {
+                let path = if like.is_match(path.as_bytes()) { Cow::Borrowed(path) } else { spelled(path) };
                 let made = like.replace(path.as_bytes(), self.to.as_bytes());
                 match made {
-                    Cow::Borrowed(_) => path.to_owned(),
+                    Cow::Borrowed(_) => path.to_string(),
                     Cow::Owned(made) => String::from_utf8_lossy(&made).into_owned(),
                 }
             }
@@ -184,6 +198,22 @@ mod tests {
                 /api/x/y?a=/b → /v2/x/y?a=/b
                 /api//x → /v2//x
                 /api?q → /v2/?q
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_was_matched_in_another_spelling_is_replaced_too() {
+        check(
+            "/%61pi",
+            PathIs::Prefix,
+            &Then::Rewrite("/v2".to_owned()),
+            &["/api//x%2Fy", "//api/x", "/a%70i?q", "/a%70i//x%2Fy"],
+            expect![[r#"
+                /api//x%2Fy → /v2//x%2Fy
+                //api/x → /v2/x
+                /a%70i?q → /v2?q
+                /a%70i//x%2Fy → /v2/x%2Fy
             "#]],
         );
     }

@@ -244,3 +244,22 @@ fn a_path_alone_goes_before_a_pattern_and_conditions_before_none() {
     "#]]
     .assert_eq(&lines.concat());
 }
+
+#[test]
+fn a_path_is_found_in_any_spelling() {
+    check(
+        &["*/", "*/api", "*/a%70i/%7ex", "*/%2F"],
+        &["h/api", "h//api///y", "h/%61pi", "h/api%2fx", "h/api/~x/y", "h/api//%7Ex", "h/%2F", "h/%2f", "h/apis"],
+        expect![[r#"
+            h/api → */api
+            h//api///y → */api
+            h/%61pi → */api
+            h/api%2fx → */
+            h/api/~x/y → */a%70i/%7ex
+            h/api//%7Ex → */a%70i/%7ex
+            h/%2F → */%2F
+            h/%2f → */
+            h/apis → */
+        "#]],
+    );
+}

@@ -96,6 +96,106 @@ fn get(path: &str) -> Vec<u8> {
     block
 }
 
+/// What is sent on a stream, and what an instance is asked then: nothing, where the request is refused.
+struct Case {
+    name: &'static str,
+    /// Method and path.
+    line: (&'static str, &'static str),
+    fields: &'static [(&'static str, &'static str)],
+    body: &'static str,
+    asked: Option<&'static str>,
+}
+
+const fn case(
+    name: &'static str,
+    line: (&'static str, &'static str),
+    fields: &'static [(&'static str, &'static str)],
+    body: &'static str,
+    asked: Option<&'static str>,
+) -> Case {
+    Case { name, line, fields, body, asked }
+}
+
+/// What HTTP/2 can say and HTTP/1.1 cannot, or says otherwise.
+const CASES: &[Case] = &[
+    case("a length that is right", ("POST", "/a"), &[("content-length", "5")], "hello", Some("POST /a hello")),
+    case("a length that is too short", ("POST", "/a"), &[("content-length", "3")], "hello", None),
+    case("a length that is too long", ("POST", "/a"), &[("content-length", "9")], "hello", None),
+    case("a length and nothing", ("POST", "/a"), &[("content-length", "5")], "", None),
+    case("two lengths", ("POST", "/a"), &[("content-length", "5"), ("content-length", "6")], "hello", None),
+    case(
+        "one length twice",
+        ("POST", "/a"),
+        &[("content-length", "5"), ("content-length", "5")],
+        "hello",
+        Some("POST /a hello"),
+    ),
+    case("a length with a sign", ("POST", "/a"), &[("content-length", "+5")], "hello", None),
+    case("chunks", ("POST", "/a"), &[("transfer-encoding", "chunked")], "0\r\n\r\nGET /hidden HTTP/1.1\r\n\r\n", None),
+    case("a field of a connection", ("GET", "/a"), &[("connection", "close")], "", None),
+    case("another protocol", ("GET", "/a"), &[("upgrade", "websocket")], "", None),
+    case("a line end in a value", ("GET", "/a"), &[("x", "1\r\nhidden: 1")], "", None),
+    case("a line feed in a value", ("GET", "/a"), &[("x", "1\nhidden: 1")], "", None),
+    case("a null byte in a value", ("GET", "/a"), &[("x", "\0")], "", None),
+    case("a line end in a name", ("GET", "/a"), &[("x\r\ny", "1")], "", None),
+    case("a colon in a name", ("GET", "/a"), &[("x:y", "1")], "", None),
+    case("capitals in a name", ("GET", "/a"), &[("X", "1")], "", None),
+    case("another host in a field is not the host", ("GET", "/a"), &[("host", "other")], "", Some("GET /a ")),
+    case("a request behind the method", ("GET /hidden HTTP/1.1\r\n\r\nGET", "/a"), &[], "", None),
+    case("a request behind the path", ("GET", "/a HTTP/1.1\r\n\r\nGET /hidden"), &[], "", None),
+    case("a second path", ("GET", "/a"), &[(":path", "/hidden")], "", None),
+    case("no path", ("GET", ""), &[], "", None),
+    case("a path that begins with no slash", ("GET", "a"), &[], "", None),
+    case("a whole address in the place of a path", ("GET", "http://other/"), &[], "", None),
+    case("a query alone", ("GET", "?a"), &[], "", None),
+    case("a fragment alone", ("GET", "#a"), &[], "", Some("GET / ")),
+    case("a fragment alone, and a body", ("PUT", "#a"), &[], "hello", Some("PUT / hello")),
+    case("all of the server, by a GET", ("GET", "*"), &[], "", None),
+    case("a way back", ("GET", "/a/../hidden"), &[], "", None),
+];
+
+#[tokio::test]
+async fn what_only_http2_can_say_is_no_other_request_to_an_instance() {
+    let (instance, record) = recording().await;
+    let mut rig = Rig::start().await;
+    rig.serve(vec![service(vec![running(&[instance])])]).await;
+    let mut wrong = String::new();
+    for Case { name, line: (method, path), fields, body, asked } in CASES {
+        record.lock().unwrap().clear();
+        let mut block = Vec::new();
+        let pseudo = [(":method", *method), (":scheme", "http"), (":authority", "shop.test"), (":path", *path)];
+        for (name, value) in pseudo.iter().chain(*fields) {
+            // A literal that is not remembered.
+            block.push(0);
+            for text in [name, value] {
+                block.push(u8::try_from(text.len()).unwrap());
+                block.extend(text.bytes());
+            }
+        }
+        let mut framed = Framed::open(&rig, &[]).await;
+        let ends = if body.is_empty() { END_STREAM } else { 0 };
+        let mut sent = frame(HEADERS, END_HEADERS | ends, 1, &block);
+        if !body.is_empty() {
+            sent.extend(frame(DATA, END_STREAM, 1, body.as_bytes()));
+        }
+        framed.write(&sent).await;
+        let answered = loop {
+            match framed.read().await {
+                // The status 200 is the eighth entry of the static table.
+                Some((HEADERS, 1, head)) => break head.first() == Some(&0x88),
+                Some((RESET, 1, _) | (GO_AWAY, ..)) | None => break false,
+                Some(_) => {}
+            }
+        };
+        let seen = record.lock().unwrap().clone();
+        if answered != asked.is_some() || seen != asked.iter().copied().collect::<Vec<_>>() {
+            wrong.push_str(&format!("{name}: answered {answered}, asked {seen:?}, not {asked:?}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    still_serves(&rig).await;
+}
+
 async fn still_serves(rig: &Rig) {
     assert_eq!(rig.get("/").await.0, 200);
     let mut another = Framed::open(rig, &[]).await;

@@ -230,3 +230,23 @@ async fn the_access_log_has_the_name_of_the_route_and_the_bound_that_was_met() {
     ];
     assert_eq!(seen.collect::<Vec<_>>(), expected);
 }
+
+#[tokio::test]
+async fn a_route_is_held_to_its_rate_however_its_path_is_spelled() {
+    let mut rig = Rig::start().await;
+    let own = RouteBounds { client_rate: Some(Rate { requests: 1, per: Span::seconds(3_600) }), ..none() };
+    rig.serve(vec![shop(vec![route("/log-in", "login", own)]).await]).await;
+    assert_eq!(rig.get("/log-in").await.0, 200);
+    for path in ["/log-in", "//log-in", "/%6cog-in", "/log%2Din//", "/%6C%6f%67%2d%69%6e/x?y"] {
+        assert_eq!(alike(&rig, path, "").await.0, 429, "{path}");
+    }
+    // What could be taken for it by whoever resolves a path is nobody's.
+    for path in ["/x/../log-in", "/./log-in", "/%2e%2e/log-in", "/x/..%2flog-in", "/x/..;/log-in"] {
+        assert_eq!(alike(&rig, path, "").await.0, 400, "{path}");
+    }
+    // An instance is asked as the client has asked.
+    let mut other = shop(vec![route("/head", "head", none())]).await;
+    other.routes[0].path = "/none".into();
+    rig.serve(vec![other]).await;
+    assert_eq!(alike(&rig, "//%68ead", "").await.0, 200);
+}

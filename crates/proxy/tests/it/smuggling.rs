@@ -149,6 +149,24 @@ const CASES: &[Case] = &[
         &["400"],
         &[],
     ),
+    case(
+        "a line end within quotes in an extension",
+        "POST /a HTTP/1.1\r\nhost: h\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n5;x=\"\r\nhello\r\n0\r\n\r\n",
+        &["200"],
+        &["POST /a hello"],
+    ),
+    case(
+        "a carriage return alone within an extension",
+        "POST /a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n5;x=\ry\r\nhello\r\n0\r\n\r\n",
+        &["400"],
+        &[],
+    ),
+    case(
+        "no size",
+        "POST /a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n",
+        &["400"],
+        &[],
+    ),
     // Heads.
     case("a folded line", "GET /a HTTP/1.1\r\nhost: h\r\nx: 1\r\n\ty: 2\r\n\r\n", &["400"], &[]),
     case("a blank before the first name", "GET /a HTTP/1.1\r\n host: h\r\n\r\n", &["400"], &[]),
@@ -173,6 +191,46 @@ const CASES: &[Case] = &[
         &["GET /a "],
     ),
     case("something that is not HTTP", "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", &["400"], &[]),
+    case(
+        "a connection that wants to forget the length",
+        "POST /a HTTP/1.1\r\nhost: h\r\nconnection: content-length, close\r\ncontent-length: 5\r\n\r\nhello",
+        &["200"],
+        &["POST /a hello"],
+    ),
+    case(
+        "a connection that wants to forget the chunks",
+        "POST /a HTTP/1.1\r\nhost: h\r\nconnection: transfer-encoding, close\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        &["200"],
+        &["POST /a hello"],
+    ),
+    // Targets.
+    case(
+        "an authority alone, which is for CONNECT only",
+        "GET other HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+        &["400"],
+        &[],
+    ),
+    case("all of the server, by a GET", "GET * HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n", &["400"], &[]),
+    case(
+        "all of the server, by OPTIONS",
+        "OPTIONS * HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+        &["200"],
+        &["OPTIONS * "],
+    ),
+    case("a query alone", "GET ?a HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n", &["400"], &[]),
+    case(
+        "a fragment goes no further",
+        "GET /a#b HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+        &["200"],
+        &["GET /a "],
+    ),
+    case("a way back", "GET /a/../b HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n", &["400"], &[]),
+    case(
+        "a way back in another spelling, with a body",
+        "POST /a/%2e%2e%2fb HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi",
+        &["400"],
+        &[],
+    ),
     // Hosts.
     case("two hosts", "GET /a HTTP/1.1\r\nhost: h\r\nhost: i\r\nconnection: close\r\n\r\n", &["400"], &[]),
     case("the same host twice", "GET /a HTTP/1.1\r\nhost: h\r\nhost: h\r\nconnection: close\r\n\r\n", &["400"], &[]),
@@ -207,6 +265,18 @@ const CASES: &[Case] = &[
         "GET /a HTTP/1.1\r\nhost: h\r\n\r\nHEAD /b HTTP/1.1\r\nhost: h\r\n\r\nPOST /c HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhiGET /d HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\nGET /late HTTP/1.1\r\nhost: h\r\n\r\n",
         &["200", "200", "200", "200"],
         &["GET /a ", "HEAD /b ", "POST /c hi", "GET /d "],
+    ),
+    case(
+        "what follows a request that is refused is its body, and then the next one",
+        "POST /a HTTP/1.1\r\nhost: u@h\r\ncontent-length: 33\r\n\r\nGET /hidden HTTP/1.1\r\nhost: h\r\n\r\nGET /b HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+        &["400", "200"],
+        &["GET /b "],
+    ),
+    case(
+        "likewise where it was to be told to go on",
+        "POST /a HTTP/1.1\r\nhost: u@h\r\nexpect: 100-continue\r\ncontent-length: 33\r\n\r\nGET /hidden HTTP/1.1\r\nhost: h\r\n\r\nGET /b HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+        &["400", "200"],
+        &["GET /b "],
     ),
     case(
         "what is wrong ends the connection, and what came before is answered",
