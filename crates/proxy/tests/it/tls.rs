@@ -204,14 +204,39 @@ async fn a_slow_handshake_is_cut_and_keeps_nobody_from_another() {
     let mut half = TcpStream::connect(address).await.unwrap();
     half.write_all(&[22, 3, 1, 2]).await.unwrap();
     rig.control.until("both connections", |report| report.connections == 2).await;
-    let mut third = TcpStream::connect(address).await.unwrap();
     let over = |n: std::io::Result<usize>| n.is_err() || matches!(n, Ok(0));
-    assert!(over(soon("one too many closed", third.read(&mut [0; 64])).await));
     assert!(over(soon("the silent one closed", silent.read(&mut [0; 64])).await));
     assert!(over(soon("the slow one closed", half.read(&mut [0; 64])).await));
     rig.control.until("all gone", |report| report.connections == 0).await;
     let stream = pki::connect(address, &authority.client(&[]), "shop.test").await.unwrap();
     assert_eq!(get(stream, "/").await, (200, "v1".to_owned()));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_handshake_takes_the_place_of_the_one_that_takes_longest() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, authority) = (Files::new(dir.path()), Authority::new());
+    files.write("shop", &authority.issue(&["shop.test"], |_| {}));
+    let adjust = |config: &mut proxy::Config| {
+        // Long enough that only another one can be why a handshake is given up.
+        config.limits.handshake = Duration::from_secs(3_600);
+        config.limits.handshakes = 2;
+    };
+    let (mut rig, address) = open(&files, &files.terms(&["shop"]), adjust).await;
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(&[22, 3, 1, 2]).await.unwrap();
+    rig.control.until("both connections", |report| report.connections == 2).await;
+    for _ in 0..3 {
+        let stream = pki::connect(address, &authority.client(&[]), "shop.test").await.unwrap();
+        assert_eq!(get(stream, "/").await, (200, "v1".to_owned()));
+    }
+    let over = |n: std::io::Result<usize>| n.is_err() || matches!(n, Ok(0));
+    assert!(over(soon("the oldest given up", silent.read(&mut [0; 64])).await));
+    // There was room for the others then.
+    half.write_all(&[0]).await.unwrap();
+    drop(half);
     rig.stop().await;
 }
 
