@@ -79,11 +79,15 @@ pub(crate) async fn serve(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let busy = Busy::new(client.pace());
     let is_http1 = request.version() < Version::HTTP_2;
+    let has_body = !request.body().is_end_stream();
     let mut record = None;
     let mut response = match carry(&client, request, &mut record).await {
         Ok(response) => response,
         Err(refusal) => {
             count_refusal(&client, &refusal);
+            if has_body {
+                client.answered_early.set(true);
+            }
             refusal.response()
         }
     };
@@ -112,11 +116,9 @@ pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
         | Refusal::BadPath
         | Refusal::Connect
         | Refusal::Coding
+        | Refusal::TooLarge(..)
+        | Refusal::TooSlow
         | Refusal::Stranger(_) => counts.refused.increment(),
-        Refusal::TooLarge(..) | Refusal::TooSlow => {
-            client.answered_early.set(true);
-            counts.refused.increment();
-        }
         Refusal::TooMany(..) => counts.limited.increment(),
         Refusal::Busy(..) => counts.shed.increment(),
         Refusal::NoRoute { .. } | Refusal::NoTable | Refusal::NoRelease(_) | Refusal::Maintenance(_) => {
@@ -230,8 +232,14 @@ async fn carry(
     };
     let request = Request::from_parts(head, body);
     // In a place of its own, as what else only some need: the others would carry room for it.
+    let upload = progress.clone();
     let sent = match Box::pin(send(worker, &lane, (arm, key), ticket, protocol, request, progress)).await {
-        Ok(sent) => sent,
+        Ok(sent) => {
+            if upload.is_some_and(|upload| upload.stage.get() == Stage::Sending) {
+                client.answered_early.set(true);
+            }
+            sent
+        }
         Err(refusal) => {
             let stale = |fetch: &Fetch| fetch.on_error(cache::Status::Unreachable);
             let stale = if let Some(Found::Fetch(fetch)) = &found { stale(fetch) } else { None };

@@ -5,6 +5,7 @@
 
 mod framed;
 mod socket;
+mod unheard;
 
 pub(crate) use socket::Socket;
 
@@ -40,6 +41,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::client::TlsStream;
+use unheard::Unheard;
 
 /// A connection to an instance that hyper speaks on.
 pub(crate) enum Connection {
@@ -328,7 +330,8 @@ async fn handshake(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tls: Option<Rc<ToInstance>>,
 ) -> io::Result<SendRequest<RequestBody>> {
-    let (sender, connection) = Builder::new().handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let io = TokioIo::new(Unheard::new(stream));
+    let (sender, connection) = Builder::new().handshake(io).await.map_err(io::Error::other)?;
     tokio::task::spawn_local(async move {
         // How it ended is told to whoever waits for the response.
         if let (Err(error), Some(tls)) = (connection.with_upgrades().await, tls) {

@@ -1,8 +1,8 @@
-//! Responses that two readers might take for different ones. Whichever way a response takes, a client is sent what was
-//! understood of it, or told that nothing was, and no other client is sent any of it.
+//! Responses that two readers might take for different ones, and instances that answer before they were asked to the end. Whichever way a
+//! response takes, a client is sent what was understood of it, or told that nothing was, and no other client is sent any of it.
 
 use crate::{
-    rig::{Rig, running, service},
+    rig::{Rig, full, running, service, whole},
     upstream::{read_head, rude},
 };
 use http::Request;
@@ -114,4 +114,20 @@ async fn a_response_is_understood_in_one_way_or_not_at_all() {
     }
     assert!(wrong.is_empty(), "{wrong}");
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_whole_request_is_given_also_when_its_instance_hangs_up() {
+    let mut rig = Rig::start().await;
+    let refusing = rude(|mut stream, _| async move {
+        let answer = "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 8\r\nconnection: close\r\n\r\ntoo much";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    });
+    rig.serve(vec![service(vec![running(&[refusing.await])])]).await;
+    for _ in 0..20 {
+        let answer = whole(rig.open(Request::post("/"), full(vec![0; 4 << 20])).await).await;
+        assert_eq!(answer, (413, "too much".into()));
+    }
+    let tally = rig.tally(1, |tally| tally.answered == 20).await;
+    assert_eq!(tally.failed(), 0, "its release is not to blame");
 }
