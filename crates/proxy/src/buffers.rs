@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// How many bytes a buffer holds: more than any head may have, and as much of a body as is read at a time.
+/// How many bytes a buffer holds: more than any head may have, and as much of a body as is read at a time. Hyper's hold as much.
 pub(crate) const SIZE: usize = 64 << 10;
 
 /// How much room there is before what is read: for a head that takes the place of a shorter one.

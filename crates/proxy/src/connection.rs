@@ -2,7 +2,7 @@
 //! when it begins with that protocol's preface.
 
 use crate::{
-    buffers::Buffer,
+    buffers::{self, Buffer},
     client_io::{ClientIo, Pace, Times},
     forward,
     listen::Begins,
@@ -251,7 +251,7 @@ async fn http1(client: Rc<Client>, io: ClientIo) {
     });
     let mut builder = http1::Builder::new();
     // The client's pace is watched by its socket.
-    builder.header_read_timeout(None).max_header_size(worker.shared.limits.head_bytes);
+    builder.header_read_timeout(None).max_header_size(worker.shared.limits.head_bytes).max_buf_size(buffers::SIZE);
     let mut connection = builder.serve_connection(io, service).with_upgrades();
     let ended = tokio::select! {
         biased;

@@ -12,6 +12,7 @@ pub(crate) use socket::Socket;
 use crate::{
     assign::{Point, Random},
     body::RequestBody,
+    buffers,
     config::Limits,
     pool::{Keepable, Pool, Replay, Standing},
     tally::InstanceCounts,
@@ -331,7 +332,10 @@ async fn handshake(
     tls: Option<Rc<ToInstance>>,
 ) -> io::Result<SendRequest<RequestBody>> {
     let io = TokioIo::new(Unheard::new(stream));
-    let (sender, connection) = Builder::new().handshake(io).await.map_err(io::Error::other)?;
+    // A client that does not read makes what it is sent pile up to this, and no further.
+    let mut builder = Builder::new();
+    builder.max_buf_size(buffers::SIZE);
+    let (sender, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
     tokio::task::spawn_local(async move {
         // How it ended is told to whoever waits for the response.
         if let (Err(error), Some(tls)) = (connection.with_upgrades().await, tls) {
