@@ -399,7 +399,8 @@ mod tests {
             # TYPE quarterdeck_cache_used_bytes gauge
             quarterdeck_cache_used_bytes{environment="production",service="shop",on="memory"} 4096
             quarterdeck_cache_used_bytes{environment="production",service="shop",on="disk"} 3145728
-        "##]].assert_eq(&some);
+        "##]]
+        .assert_eq(&some);
     }
 
     #[test]
