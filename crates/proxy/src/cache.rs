@@ -37,7 +37,7 @@ use disk::Disk;
 use fetch::Flights;
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE},
+    header::{AUTHORIZATION, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE},
 };
 use key::{Era, Key, Place};
 use model::{Bytes, Ratio, ReleaseId, ServiceRoutes};
@@ -90,8 +90,9 @@ struct Budget {
 /// What is remembered of places that share a number.
 #[derive(Default)]
 struct Mark {
-    /// The place whose response could not be stored last, by its hash.
-    passes: AtomicU64,
+    /// The place whose response could not be stored last, by its hash: to requests that say who they are, and to others. What the former
+    /// are told says nothing about what the latter are.
+    passes: [AtomicU64; 2],
     /// How often one of them was changed.
     changes: AtomicU64,
 }
@@ -182,18 +183,19 @@ impl Cache {
         (&self.marks[hash as usize % MARKS], hash | 1)
     }
 
-    /// Whether what is found there could lately not be stored: nobody needs to wait for it.
-    fn passes(&self, place: &Place) -> bool {
+    /// Whether what such requests find there could lately not be stored: nobody of them needs to wait for it.
+    fn passes(&self, place: &Place, request: &HeaderMap) -> bool {
         let (mark, hash) = self.mark(place);
-        mark.passes.load(Relaxed) == hash
+        mark.passes[usize::from(request.contains_key(AUTHORIZATION))].load(Relaxed) == hash
     }
 
-    fn set_passes(&self, place: &Place, passes: bool) {
+    fn set_passes(&self, place: &Place, request: &HeaderMap, passes: bool) {
         let (mark, hash) = self.mark(place);
+        let known = &mark.passes[usize::from(request.contains_key(AUTHORIZATION))];
         if passes {
-            mark.passes.store(hash, Relaxed);
-        } else if mark.passes.load(Relaxed) == hash {
-            mark.passes.store(0, Relaxed);
+            known.store(hash, Relaxed);
+        } else if known.load(Relaxed) == hash {
+            known.store(0, Relaxed);
         }
     }
 

@@ -137,13 +137,12 @@ pub(crate) fn count_refusal(client: &Client, refusal: &Refusal) {
 
 async fn carry(
     client: &Rc<Client>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     record: &mut Option<Box<Record>>,
 ) -> Result<Response<Content>, Refusal> {
     let began = Instant::now();
     let worker = &client.worker;
-    let is_connect = request.method() == Method::CONNECT;
-    if is_connect && !websocket::is_asked(&request) {
+    if request.method() == Method::CONNECT && !websocket::is_asked(&request) {
         return Err(Refusal::Connect);
     }
     if has_unknown_coding(&request) {
@@ -161,15 +160,33 @@ async fn carry(
         client.answered_early.set(!request.body().is_end_stream());
         return Ok(response);
     }
-    let Assigned { mut ticket, arm, set_cookie, rewritten, key, found } =
-        admit(client, &asked, &origin, began, record).await?;
-    let lane = Rc::clone(ticket.lane());
-    if lane.service.is_plain() && Parted::is_plain(&request) {
-        let asked = Parted { request: &request, host: &host, origin: &origin, rewritten: rewritten.as_deref() };
-        let mut response = plain::answer(worker, &lane, (arm, key), ticket, &asked).await?;
-        set_cookie.map(|cookie| response.headers_mut().append(SET_COOKIE, cookie));
-        return Ok(response);
+    let assigned = admit(client, &asked, &origin, began, record).await?;
+    let lane = assigned.ticket.lane();
+    if !lane.service.is_plain() || !Parted::is_plain(&request) {
+        // In a place of its own, as what else only some need: the others would carry room for it.
+        return Box::pin(carry_at_length(client, request, host, origin, assigned)).await;
     }
+    let lane = Rc::clone(lane);
+    let Assigned { ticket, arm, set_cookie, rewritten, key, .. } = assigned;
+    let asked = Parted { request: &request, host: &host, origin: &origin, rewritten: rewritten.as_deref() };
+    let mut response = plain::answer(worker, &lane, (arm, key), ticket, &asked).await?;
+    set_cookie.map(|cookie| response.headers_mut().append(SET_COOKIE, cookie));
+    Ok(response)
+}
+
+/// Carries a request that takes the longer way, to the release that it is assigned to.
+async fn carry_at_length(
+    client: &Rc<Client>,
+    mut request: Request<Incoming>,
+    host: HeaderValue,
+    origin: Origin,
+    assigned: Assigned,
+) -> Result<Response<Content>, Refusal> {
+    let worker = &client.worker;
+    let Assigned { mut ticket, arm, set_cookie, rewritten, key, found } = assigned;
+    let lane = Rc::clone(ticket.lane());
+    let is_connect = request.method() == Method::CONNECT;
+    let asked = Whole { request: &request, host: &host };
     let traffic = &lane.service.traffic;
     let accepted = if traffic.compress { Coding::accepted(asked.fields(&ACCEPT_ENCODING)) } else { None };
     let found = match found {
@@ -231,9 +248,8 @@ async fn carry(
         (RequestBody::Upload(upload), Some(progress))
     };
     let request = Request::from_parts(head, body);
-    // In a place of its own, as what else only some need: the others would carry room for it.
     let upload = progress.clone();
-    let sent = match Box::pin(send(worker, &lane, (arm, key), ticket, protocol, request, progress)).await {
+    let sent = match send(worker, &lane, (arm, key), ticket, protocol, request, progress).await {
         Ok(sent) => {
             if upload.is_some_and(|upload| upload.stage.get() == Stage::Sending) {
                 client.answered_early.set(true);

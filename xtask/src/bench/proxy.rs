@@ -90,8 +90,9 @@ fn on_ground(
     let qd = match &options.qd {
         Some(qd) => fs::canonicalize(qd).map_err(|source| Error::Read { path: qd.clone(), source })?,
         None => {
-            succeed(&mut workspace.cargo(["build", "--release", "--quiet", "--package", "qd"]))?;
-            workspace.target.join("release/qd")
+            // As it is installed.
+            succeed(&mut workspace.cargo(["build", "--profile", "dist", "--quiet", "--package", "qd"]))?;
+            workspace.target.join("dist/qd")
         }
     };
     let loader = if cfg!(debug_assertions) {

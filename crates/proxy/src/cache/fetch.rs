@@ -128,7 +128,8 @@ impl Fetch {
     /// Goes ahead, or waits for the one that has.
     pub(crate) async fn join(mut self: Box<Fetch>) -> Found {
         // Who wants something new would wait for what is older than the request.
-        if self.judged == Judged::Yes || self.asked.is_particular() || self.cache.passes(&self.key.place) {
+        if self.judged == Judged::Yes || self.asked.is_particular() || self.cache.passes(&self.key.place, &self.request)
+        {
             return Found::Fetch(self);
         }
         match self.place() {
@@ -208,7 +209,7 @@ impl Fetch {
         let at = self.moments();
         let terms = Terms::anew(&headers, at);
         let is_for_others = terms.is_some_and(|terms| terms.is_fresh(at.received));
-        self.cache.set_passes(&self.key.place, !is_for_others);
+        self.cache.set_passes(&self.key.place, &self.request, !is_for_others);
         headers.remove(AGE);
         let anew = Entry {
             status: entry.status,
@@ -242,7 +243,7 @@ impl Fetch {
         // client knows it, says nothing of the next one.
         if head.status != StatusCode::NOT_MODIFIED && !head.status.is_server_error() {
             let is_for_others = collector.as_ref().is_some_and(|(_, _, terms, _)| terms.is_fresh(Instant::now()));
-            self.cache.set_passes(&self.key.place, !is_for_others);
+            self.cache.set_passes(&self.key.place, &self.request, !is_for_others);
         }
         let (status, headers, terms, selection) = collector?;
         Some(Box::new(Collector { fetch: self, status, headers, terms, selection, body: Vec::new(), extent: None }))
@@ -335,7 +336,7 @@ impl Collector {
         let cache = Arc::clone(&self.fetch.cache);
         let so_far = self.extent.as_ref().map_or(0, Extent::len) + self.body.len() as u64;
         let Some(disk) = cache.disk.as_ref().filter(|disk| so_far <= disk.largest()) else {
-            cache.set_passes(&self.fetch.key.place, true);
+            cache.set_passes(&self.fetch.key.place, &self.fetch.request, true);
             return false;
         };
         let rest = self.body.split_off(self.body.len() - self.body.len() % BLOCK);

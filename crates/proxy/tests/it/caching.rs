@@ -311,6 +311,21 @@ async fn many_who_want_what_cannot_be_kept_go_on_their_own() {
 }
 
 #[tokio::test]
+async fn somebody_who_says_who_they_are_makes_nobody_else_go_alone() {
+    let kitchen = kitchen("dish").await;
+    kitchen.serves(&[("cache-control", "max-age=600")]);
+    let rig = before(&kitchen).await;
+    for _ in 0..2 {
+        assert_eq!(asked(&rig, Request::get("/").header("authorization", "Bearer 1")).await.1, "quarterdeck; fwd=miss");
+    }
+    let hold = kitchen.hold();
+    let all = futures(20, || got(&rig, "/"));
+    let (answers, ()) = soon("all answers", async { tokio::join!(all, kitchen.until_asked(3, hold)) }).await;
+    assert!(answers.iter().all(|(status, _, body)| *status == 200 && body == "dish 3"), "{answers:?}");
+    assert_eq!(kitchen.asked(), 3);
+}
+
+#[tokio::test]
 async fn a_release_is_never_answered_for_by_another() {
     let (old, new) = (kitchen("old").await, kitchen("new").await);
     for kitchen in [&old, &new] {

@@ -22,7 +22,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedRwLockWriteGuard, RwLock, watch},
 };
 
@@ -323,9 +323,11 @@ pub(crate) async fn read_head(stream: &mut TcpStream) -> bool {
     true
 }
 
-/// An address that refuses connections.
+/// An address that refuses connections. It is taken all the same: nobody else begins to listen there.
 pub(crate) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    Box::leak(Box::new(socket)).local_addr().unwrap()
 }
 
 mod endless {
