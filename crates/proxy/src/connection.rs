@@ -5,6 +5,7 @@ use crate::{
     buffers::{self, Buffer},
     client_io::{ClientIo, Pace, Times},
     forward,
+    gathering::Gathering,
     listen::Begins,
     origin::Origin,
     plain, proxy_header,
@@ -306,7 +307,7 @@ async fn http2(client: Rc<Client>, io: ClientIo) {
         .max_send_buf_size(SEND_BUFFER)
         .enable_connect_protocol()
         .keep_alive_interval(PING);
-    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut connection = pin!(builder.serve_connection(Gathering::new(io), service));
     // Malformed frames are answered by the protocol itself; how the connection ended says nothing of any request.
     let _ = tokio::select! {
         biased;

@@ -37,6 +37,7 @@ mod error;
 mod forward;
 #[cfg(test)]
 mod fuzz;
+mod gathering;
 mod guard;
 mod handover;
 mod headers;

@@ -3,7 +3,7 @@
 use crate::{
     pki::{Authority, Files},
     rig::{Rig, full, running, service, soon, whole},
-    upstream::{nobody, serve},
+    upstream::{serve, vacant},
 };
 use http::Request;
 use hyper_util::rt::TokioIo;
@@ -254,7 +254,7 @@ async fn nothing_is_ever_sent_in_clear_to_a_service_with_tls() {
     let world = World::new();
     let in_clear = crate::upstream::greeting("wrong").await;
     let mut rig = Rig::start().await;
-    let at = nobody().await;
+    let at = vacant();
     let shop = world.service(Protocol::Http1, world.terms(), &[in_clear]);
     rig.serve(vec![ServiceRoutes { tcp: vec![at], ..shop }]).await;
     let mut client = soon("connecting", TcpStream::connect(at)).await.unwrap();

@@ -3,7 +3,7 @@
 
 use crate::{
     rig::{DEADLINE, Rig, canary, running, service, soon},
-    upstream::{greeting, nobody, raw},
+    upstream::{greeting, nobody, raw, vacant},
 };
 use model::{Arm, ChangeId, Guard, Judgement, Rate, ServiceRoutes, Span, Sticky, wire::ToProxy};
 use std::{
@@ -63,7 +63,7 @@ async fn rest(stream: &mut TcpStream) -> std::io::Result<String> {
 #[tokio::test]
 async fn either_side_may_speak_first_and_each_may_end_before_the_other() {
     let mut rig = Rig::start().await;
-    let (first, second) = (nobody().await, nobody().await);
+    let (first, second) = (vacant(), vacant());
     // This one answers only when it has heard everything.
     let counting = raw(|mut stream| async move {
         let mut heard = Vec::new();
@@ -91,7 +91,7 @@ async fn either_side_may_speak_first_and_each_may_end_before_the_other() {
 #[tokio::test]
 async fn a_client_that_waits_with_its_first_word_does_not_make_its_instance_slow() {
     let mut rig = Rig::start().await;
-    let at = nobody().await;
+    let at = vacant();
     let echo = raw(|mut stream| async move {
         let (mut from, mut to) = stream.split();
         let _ = tokio::io::copy(&mut from, &mut to).await;
@@ -150,7 +150,7 @@ async fn read_bulk(stream: &mut (impl AsyncRead + Unpin)) {
 async fn what_nobody_reads_stops_being_taken_and_arrives_whole_in_the_end() {
     let mut rig = Rig::start().await;
     let (up, down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let at = nobody().await;
+    let at = vacant();
     let (told, written) = (Arc::new(Notify::new()), Arc::clone(&down));
     let go = Arc::clone(&told);
     let instance = raw(move |stream| {
@@ -186,7 +186,7 @@ async fn what_nobody_reads_stops_being_taken_and_arrives_whole_in_the_end() {
 #[tokio::test]
 async fn connections_are_shared_by_weight_and_a_client_known_by_its_address_stays() {
     let mut rig = Rig::start().await;
-    let (at, one, two) = (nobody().await, greeting("one").await, greeting("two").await);
+    let (at, one, two) = (vacant(), greeting("one").await, greeting("two").await);
     rig.serve(vec![on(at, canary(20, &[one], &[two], None))]).await;
     let n = 1_000;
     let mut canaries = 0;
@@ -210,7 +210,7 @@ async fn connections_are_shared_by_weight_and_a_client_known_by_its_address_stay
 #[tokio::test]
 async fn a_canary_that_hangs_up_without_a_word_trips_its_guard() {
     let mut rig = Rig::start().await;
-    let (at, one) = (nobody().await, greeting("one").await);
+    let (at, one) = (vacant(), greeting("one").await);
     let silent = raw(|stream| async move { drop(stream) }).await;
     let guard = Guard { change: ChangeId(7), judgement: Judgement::default(), baseline: None };
     rig.serve(vec![on(at, canary(50, &[one], &[silent], Some(guard)))]).await;
@@ -231,7 +231,7 @@ async fn a_canary_that_hangs_up_without_a_word_trips_its_guard() {
 #[tokio::test]
 async fn another_instance_is_tried_when_one_refuses() {
     let mut rig = Rig::start().await;
-    let at = nobody().await;
+    let at = vacant();
     rig.serve(vec![database(at, vec![running(&[nobody().await, greeting("one").await])])]).await;
     for _ in 0..50 {
         assert_eq!(line(&mut connect(at).await).await.unwrap(), "one");
@@ -258,7 +258,7 @@ async fn what_breaks_does_not_look_whole_and_is_counted_as_what_it_is() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
     let mut rig = Rig::start().await;
-    let at = nobody().await;
+    let at = vacant();
     rig.serve(vec![database(at, vec![running(&[resets("half\n").await])])]).await;
     let mut stream = connect(at).await;
     assert_eq!(line(&mut stream).await.unwrap(), "half");
@@ -292,7 +292,7 @@ async fn what_breaks_does_not_look_whole_and_is_counted_as_what_it_is() {
 #[tokio::test]
 async fn a_silent_connection_is_ended_and_an_instance_that_owes_an_answer_is_to_blame() {
     let mut rig = Rig::start().await;
-    let (at, hangs) = (nobody().await, raw(|stream| async move { drop((std::future::pending::<()>().await, stream)) }));
+    let (at, hangs) = (vacant(), raw(|stream| async move { drop((std::future::pending::<()>().await, stream)) }));
     let mut service = database(at, vec![running(&[hangs.await])]);
     service.traffic.idle_timeout = Span(200);
     rig.serve(vec![service]).await;
@@ -307,7 +307,7 @@ async fn a_silent_connection_is_ended_and_an_instance_that_owes_an_answer_is_to_
 #[tokio::test]
 async fn a_client_that_has_connected_as_often_as_it_may_is_turned_away() {
     let mut rig = Rig::start().await;
-    let at = nobody().await;
+    let at = vacant();
     let mut service = database(at, vec![running(&[greeting("one").await])]);
     service.traffic.client_rate = Rate::parse("2/h");
     rig.serve(vec![service]).await;
@@ -322,7 +322,7 @@ async fn a_client_that_has_connected_as_often_as_it_may_is_turned_away() {
 #[tokio::test]
 async fn a_connection_waits_a_little_for_an_instance() {
     let mut rig = Rig::with(|config| config.limits.hold = DEADLINE).await;
-    let at = nobody().await;
+    let at = vacant();
     rig.serve(vec![database(at, vec![running(&[])])]).await;
     let mut stream = connect(at).await;
     rig.control.until("it open", |report| report.connections == 1).await;
@@ -330,7 +330,7 @@ async fn a_connection_waits_a_little_for_an_instance() {
     assert_eq!(line(&mut stream).await.unwrap(), "one");
 
     let mut rig = Rig::with(|config| config.limits.hold = Duration::ZERO).await;
-    let at = nobody().await;
+    let at = vacant();
     // One is known to come.
     let asleep = ServiceRoutes { hold: Some(Span(DEADLINE.as_millis() as u64)), ..database(at, vec![running(&[])]) };
     rig.serve(vec![asleep]).await;
@@ -340,7 +340,7 @@ async fn a_connection_waits_a_little_for_an_instance() {
     assert_eq!(line(&mut stream).await.unwrap(), "two");
 
     let mut rig = Rig::with(|config| config.limits.hold = Duration::from_millis(50)).await;
-    let at = nobody().await;
+    let at = vacant();
     rig.serve(vec![database(at, vec![running(&[])])]).await;
     assert_eq!(rest(&mut connect(at).await).await.unwrap_or_default(), "");
     rig.tally(1, |tally| tally.no_instance == 1).await;
@@ -349,7 +349,7 @@ async fn a_connection_waits_a_little_for_an_instance() {
 #[tokio::test]
 async fn connections_of_an_instance_that_leaves_go_on_until_its_deadline_and_are_cut_then() {
     let mut rig = Rig::start().await;
-    let (at, old, new) = (nobody().await, greeting("old").await, greeting("new").await);
+    let (at, old, new) = (vacant(), greeting("old").await, greeting("new").await);
     let draining_within = |span, instance| {
         let mut service = database(at, vec![running(&[instance])]);
         service.traffic.drain_deadline = span;
@@ -372,7 +372,7 @@ async fn connections_of_an_instance_that_leaves_go_on_until_its_deadline_and_are
 #[tokio::test]
 async fn addresses_come_and_go_with_tables_and_their_connections_stay() {
     let mut rig = Rig::with(|config| config.threads = 2).await;
-    let (first, second, instance) = (nobody().await, nobody().await, greeting("one").await);
+    let (first, second, instance) = (vacant(), vacant(), greeting("one").await);
     let refuses = async |at| {
         let refused = async { while TcpStream::connect(at).await.is_ok() {} };
         soon("the end of listening", refused).await;
@@ -397,7 +397,7 @@ async fn addresses_come_and_go_with_tables_and_their_connections_stay() {
 #[tokio::test]
 async fn whoever_had_connected_before_an_address_was_given_up_is_served() {
     let mut rig = Rig::start().await;
-    let (at, instance) = (nobody().await, greeting("one").await);
+    let (at, instance) = (vacant(), greeting("one").await);
     for _ in 0..10 {
         rig.serve(vec![database(at, vec![running(&[instance])])]).await;
         let mut streams = Vec::new();
@@ -415,7 +415,7 @@ async fn whoever_had_connected_before_an_address_was_given_up_is_served() {
 async fn an_address_that_is_taken_stops_nothing_else_and_is_tried_again() {
     let mut rig = Rig::start().await;
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (taken, free, instance) = (other.local_addr().unwrap(), nobody().await, greeting("one").await);
+    let (taken, free, instance) = (other.local_addr().unwrap(), vacant(), greeting("one").await);
     let mut second = database(free, vec![running(&[instance])]);
     // Requests come in at its second address already.
     (second.service, second.tcp) = ("second".parse().unwrap(), vec![free, rig.address]);
@@ -434,7 +434,7 @@ async fn an_address_that_is_taken_stops_nothing_else_and_is_tried_again() {
 #[tokio::test]
 async fn stopping_closes_the_addresses_and_ends_connections_by_its_deadline() {
     let mut rig = Rig::start().await;
-    let at = nobody().await;
+    let at = vacant();
     rig.serve(vec![database(at, vec![running(&[greeting("one").await])])]).await;
     let mut stream = connect(at).await;
     assert_eq!(line(&mut stream).await.unwrap(), "one");
@@ -467,7 +467,7 @@ async fn client(at: SocketAddr, keeps: bool, heard: Arc<AtomicU64>, stop: Arc<At
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_proxies_take_over_from_each_other_and_no_connection_is_lost() {
     let mut rig = Rig::with(|config| config.threads = 2).await;
-    let (first, second, instance) = (nobody().await, nobody().await, greeting("one").await);
+    let (first, second, instance) = (vacant(), vacant(), greeting("one").await);
     let table = |addresses: &[SocketAddr]| {
         let mut service = database(first, vec![running(&[instance])]);
         (service.tcp, service.traffic.drain_deadline) = (addresses.to_vec(), Span::minutes(5));

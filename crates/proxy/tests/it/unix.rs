@@ -2,7 +2,7 @@
 
 use crate::{
     rig::{Rig, full, running, service, soon, whole},
-    upstream::{good, nobody, serve},
+    upstream::{good, serve, vacant},
 };
 use http::Request;
 use hyper_util::rt::TokioIo;
@@ -107,7 +107,7 @@ async fn connections_are_carried_as_they_are() {
         tokio::io::copy(&mut from, &mut to).await.unwrap();
     });
     let mut rig = Rig::start().await;
-    let at = nobody().await;
+    let at = vacant();
     let database = ServiceRoutes { routes: Vec::new(), tcp: vec![at], ..service(vec![listening(&path)]) };
     rig.serve(vec![database]).await;
     let mut client = soon("connecting", TcpStream::connect(at)).await.unwrap();

@@ -17,7 +17,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
 };
 use tokio::{
@@ -328,6 +328,16 @@ pub(crate) async fn nobody() -> SocketAddr {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     Box::leak(Box::new(socket)).local_addr().unwrap()
+}
+
+/// An address to listen on. It is none that the system gives to whoever wants any.
+pub(crate) fn vacant() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() as u16;
+    let mut ports = (0..20_000)
+        .map(|_| 10_000 + first.wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ([127, 0, 0, 1], ports.find(is_free).unwrap()).into()
 }
 
 mod endless {
