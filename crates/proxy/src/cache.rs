@@ -102,7 +102,8 @@ impl Cache {
         let index = budget.memory.0 / INDEX;
         let disk = budget.disk.zip(writer).and_then(|(size, writer)| {
             let opened = Disk::open(writer, size.0, index);
-            opened.inspect_err(|error| writer.tell(error, "stored on disk")).ok()
+            let what = "a cache has no file on disk, and goes on in memory only";
+            opened.inspect_err(|error| writer.tell(error, what)).ok()
         });
         Cache {
             budget,
@@ -340,8 +341,9 @@ impl Kept {
         let wants_part = asking.headers.contains_key(RANGE);
         let is_unusual =
             unusual.iter().any(|name| asking.headers.contains_key(name)) || wants_part && (is_head || is_judged);
+        let passed_by = if asked.only_if_cached { Found::Refused } else { Found::Nothing(Why::Bypass) };
         if asked.no_store || asking.has_body || is_unusual {
-            return if asked.only_if_cached { Found::Refused } else { Found::Nothing(Why::Bypass) };
+            return passed_by;
         }
         let key = Key { era: *era, place: Place::new(asking.scheme, asking.host, asking.target) };
         let born = self.cache.purged.generation();
@@ -363,8 +365,7 @@ impl Kept {
             let found = entry
                 .filter(|entry| usable(entry) == Use::Fresh)
                 .and_then(|entry| Usable::part(entry, asking.headers, now));
-            let not_stored = if asked.only_if_cached { Found::Refused } else { Found::Nothing(Why::Bypass) };
-            return found.map_or(not_stored, Found::Usable);
+            return found.map_or(passed_by, Found::Usable);
         }
         let Some(entry) = entry else {
             return match (asked.only_if_cached, is_head) {

@@ -7,6 +7,7 @@
 use crate::{
     assign::Random,
     origin::{CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_FOR, FORWARDED_PROTO, Origin},
+    plain::field::{self, is},
     shadow::X_SHADOW,
 };
 use http::{
@@ -112,10 +113,6 @@ pub(crate) fn is_disguised(headers: &HeaderMap) -> bool {
     named.any(|token| !is_usual(token)) || headers.keys().any(is_disguise)
 }
 
-fn is(token: &[u8], known: &str) -> bool {
-    token.eq_ignore_ascii_case(known.as_bytes())
-}
-
 /// Whether a field is one that instances are told by us, whatever clients say. Written with `_` it is the same one: what reads requests
 /// as CGI does cannot tell them apart. So are, written so, those that say where a request ends and whom it is for.
 pub(crate) fn is_said_by_us(name: &str) -> bool {
@@ -213,7 +210,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+    field::tokens(value.as_bytes())
 }
 
 /// The beginning of a trace, by the W3C's format.

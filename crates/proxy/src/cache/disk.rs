@@ -125,12 +125,8 @@ impl Disk {
     }
 
     fn room(&self) -> Option<u32> {
-        (0..=FORGOTTEN).find_map(|_| {
-            self.volume.take().or_else(|| {
-                self.index.evict();
-                None
-            })
-        })
+        let forgotten = || (0..FORGOTTEN).take_while(|_| self.index.evict());
+        self.volume.take().or_else(|| forgotten().find_map(|_| self.volume.take()))
     }
 }
 

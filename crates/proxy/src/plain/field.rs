@@ -8,7 +8,7 @@ pub(crate) fn write(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// Adds a field whose value is a number.
+/// Adds a field whose value is a number. Written by hand: it is done for each response.
 pub(crate) fn write_number(head: &mut Vec<u8>, name: &str, number: u64) {
     let (mut digits, mut first, mut rest) = ([0; 20], 20, number);
     loop {
@@ -23,7 +23,7 @@ pub(crate) fn write_number(head: &mut Vec<u8>, name: &str, number: u64) {
 }
 
 /// Whether a name, or what else ignores case, is the known one.
-pub(super) fn is(name: impl AsRef<[u8]>, known: &str) -> bool {
+pub(crate) fn is(name: impl AsRef<[u8]>, known: &str) -> bool {
     name.as_ref().eq_ignore_ascii_case(known.as_bytes())
 }
 
@@ -42,7 +42,7 @@ pub(super) fn is_hop_by_hop(name: &str) -> bool {
 }
 
 /// The parts of a list.
-pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
 

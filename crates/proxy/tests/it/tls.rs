@@ -189,6 +189,19 @@ async fn a_request_in_clear_is_told_to_use_https() {
     rig.stop().await;
 }
 
+/// Two connections whose handshakes go no further: one says nothing, the other half a record.
+async fn stalled(rig: &mut Rig, address: SocketAddr) -> (TcpStream, TcpStream) {
+    let silent = TcpStream::connect(address).await.unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(&[22, 3, 1, 2]).await.unwrap();
+    rig.control.until("both connections", |report| report.connections == 2).await;
+    (silent, half)
+}
+
+fn is_over(read: std::io::Result<usize>) -> bool {
+    read.is_err() || matches!(read, Ok(0))
+}
+
 #[tokio::test]
 async fn a_slow_handshake_is_cut_and_keeps_nobody_from_another() {
     let dir = tempfile::tempdir().unwrap();
@@ -199,14 +212,9 @@ async fn a_slow_handshake_is_cut_and_keeps_nobody_from_another() {
         config.limits.handshakes = 2;
     };
     let (mut rig, address) = open(&files, &files.terms(&["shop"]), adjust).await;
-    // One says nothing, the other half a record.
-    let mut silent = TcpStream::connect(address).await.unwrap();
-    let mut half = TcpStream::connect(address).await.unwrap();
-    half.write_all(&[22, 3, 1, 2]).await.unwrap();
-    rig.control.until("both connections", |report| report.connections == 2).await;
-    let over = |n: std::io::Result<usize>| n.is_err() || matches!(n, Ok(0));
-    assert!(over(soon("the silent one closed", silent.read(&mut [0; 64])).await));
-    assert!(over(soon("the slow one closed", half.read(&mut [0; 64])).await));
+    let (mut silent, mut half) = stalled(&mut rig, address).await;
+    assert!(is_over(soon("the silent one closed", silent.read(&mut [0; 64])).await));
+    assert!(is_over(soon("the slow one closed", half.read(&mut [0; 64])).await));
     rig.control.until("all gone", |report| report.connections == 0).await;
     let stream = pki::connect(address, &authority.client(&[]), "shop.test").await.unwrap();
     assert_eq!(get(stream, "/").await, (200, "v1".to_owned()));
@@ -224,16 +232,12 @@ async fn a_new_handshake_takes_the_place_of_the_one_that_takes_longest() {
         config.limits.handshakes = 2;
     };
     let (mut rig, address) = open(&files, &files.terms(&["shop"]), adjust).await;
-    let mut silent = TcpStream::connect(address).await.unwrap();
-    let mut half = TcpStream::connect(address).await.unwrap();
-    half.write_all(&[22, 3, 1, 2]).await.unwrap();
-    rig.control.until("both connections", |report| report.connections == 2).await;
+    let (mut silent, mut half) = stalled(&mut rig, address).await;
     for _ in 0..3 {
         let stream = pki::connect(address, &authority.client(&[]), "shop.test").await.unwrap();
         assert_eq!(get(stream, "/").await, (200, "v1".to_owned()));
     }
-    let over = |n: std::io::Result<usize>| n.is_err() || matches!(n, Ok(0));
-    assert!(over(soon("the oldest given up", silent.read(&mut [0; 64])).await));
+    assert!(is_over(soon("the oldest given up", silent.read(&mut [0; 64])).await));
     // There was room for the others then.
     half.write_all(&[0]).await.unwrap();
     drop(half);

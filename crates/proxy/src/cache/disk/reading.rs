@@ -75,7 +75,8 @@ impl Reading {
         let wanted = read.inspect_err(|error| {
             self.rest = 0..0;
             self.extent.damaged.store(true, Relaxed);
-            self.extent.volume.writer.tell(error, "read");
+            let what = "a stored response could not be read from disk, and is forgotten; an instance is asked again";
+            self.extent.volume.writer.tell(error, what);
         });
         Poll::Ready(Some(wanted.map(|mut block| {
             let mut wanted = block.split_off(usize::try_from(before).unwrap_or(BLOCK).min(block.len()));

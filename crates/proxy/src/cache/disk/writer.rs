@@ -69,11 +69,11 @@ impl Writer {
         self.hand_in(Job::Then(act))
     }
 
-    /// Tells the operator that the disk fails.
+    /// Tells the operator that the disk fails: what could not be done, and what happens instead.
     pub(in crate::cache) fn tell(&self, error: &io::Error, what: &'static str) {
         if let Some(withheld) = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).pass() {
             let dir = self.dir.display();
-            tracing::warn!(%dir, %error, withheld, "a stored response could not be {what}; its requests go to instances");
+            tracing::warn!(%dir, %error, withheld, "{what}");
         }
     }
 
@@ -89,7 +89,7 @@ fn run(jobs: &Receiver<Job>) {
             Job::Write { volume, at, piece, damaged } => {
                 if let Err(error) = volume.file.write_all_at(&piece, offset(at)) {
                     damaged.store(true, Relaxed);
-                    volume.writer.tell(&error, "written");
+                    volume.writer.tell(&error, "a response could not be written to disk, and is not stored there");
                 }
             }
             Job::Then(act) => act(),
